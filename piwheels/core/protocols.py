@@ -145,6 +145,18 @@ class Job(NamedTuple):
     version: Version
 
 
+class Order(NamedTuple):
+    """The build that a slave is given. Its target may be left out: it is the slave's own.
+
+    Only slaves of level 1 that offer several targets get the *abi* and the *platform*.
+    """
+
+    package: Package
+    version: Version
+    abi: Tag = ""
+    platform: Tag = ""
+
+
 class Built(NamedTuple):
     """A slave's report of a finished build. Protocol level 0 has only the first four fields.
 
@@ -182,7 +194,7 @@ slave_driver: Final = Protocol(
     },
     send={
         "ACK": Ack,
-        "BUILD": Job,
+        "BUILD": Order,
         "SLEEP": bool,
         "CONT": _None,
         "SEND": Filename,

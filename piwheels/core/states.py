@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
+from piwheels.core.errors import BadMessage
 from piwheels.core.schema import Limit as Limit  # noqa: PLC0414 (re-exported)
 from piwheels.core.schema import schema_of
 from piwheels.core.transfers import TransferState as TransferState  # noqa: PLC0414, TC001 (re-exported)
@@ -106,6 +108,14 @@ class SlaveInfo(NamedTuple):
     board_revision: Text
     board_serial: Text
     features: Features | None = None
+
+
+class Offer(NamedTuple):
+    """A target that a slave builds for: *py_version* is like ``"311"``, *platform* is a tag."""
+
+    py_version: Text
+    abi: Tag
+    platform: Tag
 
 
 class MasterInfo(NamedTuple):
@@ -385,6 +395,8 @@ class Transition(NamedTuple):
         return f"{self.when:%H:%M:%S} {self.state} ({self.cause})"
 
 
+#: The most targets that a slave may offer.
+MAX_OFFERS = 64
 #: The number of transitions to keep for each slave.
 HISTORY = 20
 
@@ -471,6 +483,23 @@ class SlaveState:
         """The identity of the slave by its ``HELLO``; ``""`` if it has none (level 0)."""
         identity = (self.features or {}).get("identity")
         return identity if isinstance(identity, str) and len(identity) <= 200 else ""
+
+    @property
+    def offers(self) -> list[Offer]:
+        """The targets that the slave builds for: by its ``HELLO`` one, or several (level 1)."""
+        own = Offer(self.native_py_version, self.native_abi, self.native_platform)
+        offers = (self.features or {}).get("offers")
+        if self.level == 0 or not isinstance(offers, list):
+            return [own]
+        found = [own]
+        for offer in offers[:MAX_OFFERS]:
+            with suppress(BadMessage):
+                found.append(schema_of(Offer).validate(offer))
+        return list(dict.fromkeys(found))
+
+    def take_up(self, offer: Offer) -> None:
+        """Build for *offer* from now on, one of :attr:`offers`."""
+        self.native_py_version, self.native_abi, self.native_platform = offer
 
     def kill(self) -> None:
         """Command the slave to end after its current build."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from piwheels.master.logic.effects import Target
+    from piwheels.master.logic.effects import Assignment
     from piwheels.master.result import Result
 
     Then = Callable[[Result[Any]], None]
@@ -23,16 +23,16 @@ class InOrder:
     def __init__(self, ask: Callable[..., None]) -> None:
         self._ask = ask
         #: The requests about each version: the one that was sent, then those that wait.
-        self._requests: dict[Target, deque[tuple[Then, str, tuple[Any, ...]]]] = {}
+        self._requests: dict[Assignment, deque[tuple[Then, str, tuple[Any, ...]]]] = {}
 
-    def ask(self, about: Target, then: Then, name: str, *args: Any) -> None:
+    def ask(self, about: Assignment, then: Then, name: str, *args: Any) -> None:
         """Have the method *name* called after all earlier requests *about* this version."""
         requests = self._requests.setdefault(about, deque())
         requests.append((then, name, args))
         if len(requests) == 1:
             self._send(about)
 
-    def _send(self, about: Target) -> None:
+    def _send(self, about: Assignment) -> None:
         requests = self._requests[about]
         then, name, args = requests[0]
 

@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from piwheels.core.database.rows import Lease, Quarantine
     from piwheels.core.states import BuildState, SlaveState
     from piwheels.core.transport import Socket
-    from piwheels.master.logic.effects import SlaveEffect, Target
+    from piwheels.master.logic.effects import Assignment, SlaveEffect
     from piwheels.master.messages import Part
     from piwheels.master.ports import Inbox
     from piwheels.master.result import Result
@@ -296,8 +296,8 @@ class SlaveDriver(NonStopTask):
                 return
             one = command.data
             self.fleet.command(command.msg, None if one is None else [one])
-            target = "all slaves" if one is None else f"slave {one}"
-            self.logger.warning("an operator said %s to %s", command.msg, target)
+            whom = "all slaves" if one is None else f"slave {one}"
+            self.logger.warning("an operator said %s to %s", command.msg, whom)
 
     def handle_request(self, queue: Inbox[FleetRequest]) -> None:
         """Answer one request of TheOperator."""
@@ -370,13 +370,15 @@ class SlaveDriver(NonStopTask):
                     self._warn(effect)
                 case effects.ReadQueue(active):
                     self.ports.push("architect", QueueEmpty(active))
-                case effects.GrantLease(target, label, period, holder):
-                    self._change_lease("grant_lease", target, label, self._until(period), holder)
-                case effects.RenewLeases(targets, period):
+                case effects.GrantLease(assignment, label, period, holder):
+                    self._change_lease(
+                        "grant_lease", assignment, label, self._until(period), holder
+                    )
+                case effects.RenewLeases(assignments, period):
                     then = self._warn_unless_stored("renew_leases")
-                    self._db.ask(then, "renew_leases", targets, self._until(period))
-                case effects.ReleaseLease(target):
-                    self._change_lease("release_lease", target)
+                    self._db.ask(then, "renew_leases", assignments, self._until(period))
+                case effects.ReleaseLease(assignment):
+                    self._change_lease("release_lease", assignment)
                 case effects.AskPending(slave_id, package, version):
                     asked = [(package, version)]
                     self._db.ask(self._continue(slave_id), "get_pending", asked)
@@ -422,12 +424,12 @@ class SlaveDriver(NonStopTask):
             self.logger.debug("an event for consoles is lost: the main thread does not read them")
 
     def _log_build(self, slave_id: int, build: BuildState, put_off: effects.PutOff | None) -> None:
-        target, then = (build.package, build.version, build.abi_tag), self._continue(slave_id)
+        assignment, then = (build.package, build.version, build.abi_tag), self._continue(slave_id)
         if put_off is None:
-            self._in_order.ask(target, then, "log_build", build)
+            self._in_order.ask(assignment, then, "log_build", build)
         else:
             about = build.label, put_off.reason, build.output[-PUT_OFF_LOG:], put_off.tries
-            self._in_order.ask(target, then, "put_off_build", *target, *about)
+            self._in_order.ask(assignment, then, "put_off_build", *assignment, *about)
 
     def _report_pause(self, effect: effects.ReportPause) -> None:
         slave = effect.slave
@@ -498,8 +500,8 @@ class SlaveDriver(NonStopTask):
             if slave.slave_id == slave_id:
                 self._perform(self.fleet.protocol_error(address, why, self._instant()))
 
-    def _change_lease(self, method: str, target: Target, *args: Any) -> None:
-        self._in_order.ask(target, self._warn_unless_stored(method), method, *target, *args)
+    def _change_lease(self, method: str, assignment: Assignment, *args: Any) -> None:
+        self._in_order.ask(assignment, self._warn_unless_stored(method), method, *assignment, *args)
 
     def _warn_unless_stored(self, method: str) -> Callable[[Result[None]], None]:
         """Return a callback that handles only the failure to change leases by *method*."""
@@ -535,8 +537,8 @@ class SlaveDriver(NonStopTask):
                 self.ports.serve("slave", self.handle_slave)
                 self.fleet.queue.take_leases(_remaining(result.value, at), now)
                 for each in result.value:
-                    target = each.package, each.version, each.abi_tag
-                    self.fleet.grants.add(target, each.holder, now)
+                    assignment = each.package, each.version, each.abi_tag
+                    self.fleet.grants.add(assignment, each.holder, now)
 
         self._db.ask(then, "get_leases")
 
@@ -545,7 +547,7 @@ def _ignore_result(_: Result[Any]) -> None:
     """Ignore an answer: TheSecretary logs its own errors."""
 
 
-def _remaining(leases: Iterable[Lease], at: datetime) -> dict[Target, float]:
+def _remaining(leases: Iterable[Lease], at: datetime) -> dict[Assignment, float]:
     """Return the remaining seconds of each lease, at most the longest silence of a slave."""
     longest = BUSY_TIMEOUT[1].total_seconds()
     return {

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
     from piwheels.core.states import Instant, Pending
-    from piwheels.master.logic.effects import Target
+    from piwheels.master.logic.effects import Assignment
 
 #: A version of a package.
 Job = tuple[str, str]
@@ -52,19 +52,19 @@ class Queue:
     def __init__(self) -> None:
         self.jobs: dict[str, deque[Job]] = {}
         #: The first failures of the versions that need a second opinion.
-        self.failures: dict[Target, Failure] = {}
+        self.failures: dict[Assignment, Failure] = {}
         #: Versions that are being built or stored, and how many slaves have each: one, unless a
         #: slave returned with a build after its version had been handed out again.
-        self.active: Counter[Target] = Counter()
+        self.active: Counter[Assignment] = Counter()
         #: The time (monotonic) until which a version waits: an earlier master handed it out, or its
         #: build could not be stored, or was skipped.
-        self.leased: dict[Target, float] = {}
+        self.leased: dict[Assignment, float] = {}
         #: How often in a row the build of a version could not be stored.
-        self._unstored: Counter[Target] = Counter()
+        self._unstored: Counter[Assignment] = Counter()
         #: Whether the database may have more to build, because a version was taken or returned.
         self.stale = True
         # When builds ended, for some seconds: a queue that was read before may still contain them.
-        self._ended: dict[Target, float] = {}
+        self._ended: dict[Assignment, float] = {}
         # Versions deleted since the last queue arrived: they may still be in it.
         self._deleted: set[tuple[str, str | None]] = set()
 
@@ -90,14 +90,14 @@ class Queue:
         self._deleted.clear()
         self.stale = bool(old)  # unless the queue is old, they have to be built again
 
-    def take_leases(self, leases: Mapping[Target, float], now: float) -> None:
+    def take_leases(self, leases: Mapping[Assignment, float], now: float) -> None:
         """Record the leases that an earlier master has granted, with their remaining seconds."""
-        for target, remaining in leases.items():
-            if remaining > 0 and target not in self.active:
-                self.leased[target] = now + remaining
+        for assignment, remaining in leases.items():
+            if remaining > 0 and assignment not in self.active:
+                self.leased[assignment] = now + remaining
 
     def next(
-        self, abi: str, now: float, avoid: Container[Target] = (), owner: str = ""
+        self, abi: str, now: float, avoid: Container[Assignment] = (), owner: str = ""
     ) -> Job | None:
         """Remove and return the next version for *abi* that no slave builds, or ``None``.
 
@@ -108,13 +108,13 @@ class Queue:
         found = None
         while queue and found is None:
             job = queue.popleft()
-            target = (*job, abi)
-            failure = self.failures.get(target)
-            if target in avoid or (failure and not failure.may_confirm(owner, now)):
+            assignment = (*job, abi)
+            failure = self.failures.get(assignment)
+            if assignment in avoid or (failure and not failure.may_confirm(owner, now)):
                 kept.append(job)
                 continue
             self.stale = True
-            if self.leased.get(target, now) <= now and target not in self.active:
+            if self.leased.get(assignment, now) <= now and assignment not in self.active:
                 found = job
         if queue is not None:
             queue.extendleft(reversed(kept))
@@ -124,47 +124,47 @@ class Queue:
         """Yield the versions for *abi* that no slave builds, in order."""
         return (job for job in self.jobs.get(abi, ()) if (*job, abi) not in self.active)
 
-    def start(self, target: Target) -> None:
-        """Record that a slave, or one more, builds *target*."""
-        self.active[target] += 1
-        self.leased.pop(target, None)
+    def start(self, assignment: Assignment) -> None:
+        """Record that a slave, or one more, builds *assignment*."""
+        self.active[assignment] += 1
+        self.leased.pop(assignment, None)
 
-    def abandon(self, target: Target) -> None:
-        """Record that a slave no longer builds *target*."""
-        self.active[target] -= 1
-        if self.active[target] <= 0:
-            del self.active[target]
+    def abandon(self, assignment: Assignment) -> None:
+        """Record that a slave no longer builds *assignment*."""
+        self.active[assignment] -= 1
+        if self.active[assignment] <= 0:
+            del self.active[assignment]
         self.stale = True
 
-    def postpone(self, target: Target, now: float) -> None:
-        """Record that a slave no longer builds *target*, which waits for :data:`RETRY` seconds."""
-        self.abandon(target)
-        self.leased[target] = now + RETRY
+    def postpone(self, assignment: Assignment, now: float) -> None:
+        """Record that a slave no longer builds *assignment*, which waits :data:`RETRY` seconds."""
+        self.abandon(assignment)
+        self.leased[assignment] = now + RETRY
 
-    def finish(self, target: Target, now: float, *, logged: bool) -> None:
+    def finish(self, assignment: Assignment, now: float, *, logged: bool) -> None:
         """Record the end of a build. Not *logged*, its version waits, longer each time."""
         stale = self.stale
-        self.abandon(target)
+        self.abandon(assignment)
         self.stale = stale  # the database reports the change itself
         if logged:
-            self._unstored.pop(target, None)
-            self._ended[target] = now
-            if (queue := self.jobs.get(target[2])) and target[:2] in queue:
-                queue.remove(target[:2])  # it was read before
+            self._unstored.pop(assignment, None)
+            self._ended[assignment] = now
+            if (queue := self.jobs.get(assignment[2])) and assignment[:2] in queue:
+                queue.remove(assignment[:2])  # it was read before
             return
         if len(self._unstored) >= MAX_UNSTORED:
             self._unstored.clear()
-        self._unstored[target] += 1
-        pause = RETRY * 2 ** min(self._unstored[target] - 1, 20)
-        self.leased[target] = now + min(pause, LONGEST_RETRY)
+        self._unstored[assignment] += 1
+        pause = RETRY * 2 ** min(self._unstored[assignment] - 1, 20)
+        self.leased[assignment] = now + min(pause, LONGEST_RETRY)
 
-    def put_back(self, target: Target) -> None:
-        """Return *target* to the head of its queue; to the end if it needs a second opinion."""
-        queue = self.jobs.get(target[2])
-        job = target[:2]
+    def put_back(self, assignment: Assignment) -> None:
+        """Return *assignment* to the head of its queue; to the end if it needs a second opinion."""
+        queue = self.jobs.get(assignment[2])
+        job = assignment[:2]
         if queue is None or job in queue or self.is_deleted(job):
             return
-        if target in self.failures:
+        if assignment in self.failures:
             queue.append(job)
         else:
             queue.appendleft(job)
@@ -181,5 +181,9 @@ class Queue:
 
     def tick(self, now: float) -> None:
         """Forget waiting times that have passed."""
-        self.leased = {target: until for target, until in self.leased.items() if until > now}
-        self._ended = {target: at for target, at in self._ended.items() if now - at < MAX_QUEUE_AGE}
+        self.leased = {
+            assignment: until for assignment, until in self.leased.items() if until > now
+        }
+        self._ended = {
+            assignment: at for assignment, at in self._ended.items() if now - at < MAX_QUEUE_AGE
+        }

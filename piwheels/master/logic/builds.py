@@ -18,6 +18,7 @@ from piwheels.master.logic.build_queue import Queue, failure_of
 from piwheels.master.logic.console_events import outcome_of, skipped_outcome
 from piwheels.master.logic.effects import (
     AskPending,
+    Assignment,
     DropFile,
     GrantLease,
     LogBuild,
@@ -29,7 +30,6 @@ from piwheels.master.logic.effects import (
     SaveQuarantines,
     SlaveEffect,
     TakeBack,
-    Target,
     Warn,
 )
 from piwheels.master.logic.fitness import Fitness, builder_of
@@ -37,7 +37,7 @@ from piwheels.master.logic.grants import Grants
 from piwheels.master.logic.intake import Intake, Step
 from piwheels.master.logic.quotas import Quotas
 from piwheels.master.logic.sessions import Sessions
-from piwheels.master.logic.slave_state import answer, is_building, move, target_of
+from piwheels.master.logic.slave_state import answer, assignment_of, is_building, move
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -69,9 +69,9 @@ class Builds(Sessions):
             label=slave.label, owner=slave.owner,
         )  # fmt: skip
         slave.build_began, slave.doubtful = instant, False
-        self.queue.start(target_of(slave))
+        self.queue.start(assignment_of(slave))
         self.fitness.tries(slave, instant.now)
-        self.grants.add(target_of(slave), slave.owner, instant.now)
+        self.grants.add(assignment_of(slave), slave.owner, instant.now)
 
     def _reply(
         self, slave: SlaveState, instant: Instant, msg: str, data: Any = NoData
@@ -88,7 +88,7 @@ class Builds(Sessions):
     def _remove(self, slave: SlaveState, cause: str, instant: Instant) -> list[SlaveEffect]:
         self._leave(slave)
         del self.by_number[slave.slave_id]
-        target = None if slave.build is None else target_of(slave)
+        assignment = None if slave.build is None else assignment_of(slave)
         effects = [
             *self._drop_build(slave, instant),
             Publish(slave.slave_id, instant.at, "DIE"),
@@ -96,16 +96,16 @@ class Builds(Sessions):
         move(slave, Phase.GONE, cause, instant)
         # The next slave may have its version, unless an operator has skipped the build, or it may
         # have been built: then only the database knows.
-        free = target is not None and target not in self.queue.active and not slave.doubtful
-        if target is not None and free and "SKIP" not in slave.commands:
-            self.queue.put_back(target)
+        free = assignment is not None and assignment not in self.queue.active and not slave.doubtful
+        if assignment is not None and free and "SKIP" not in slave.commands:
+            self.queue.put_back(assignment)
         return effects
 
     def _drop_build(self, slave: SlaveState, instant: Instant) -> list[SlaveEffect]:
         """End the build of *slave*. One that is being stored continues without its slave."""
         if slave.build is None:
             return []
-        target, intake = target_of(slave), self.intakes.get(slave.slave_id)
+        assignment, intake = assignment_of(slave), self.intakes.get(slave.slave_id)
         outcome = skipped_outcome(slave, instant) if "SKIP" in slave.commands else None
         slave.build = slave.build_began = slave.transfer = None
         if intake is not None and not intake.needs_slave:
@@ -113,11 +113,11 @@ class Builds(Sessions):
         dropped = self._drop_intake(slave)
         if "SKIP" in slave.commands and "KILL" not in slave.commands:
             self.queue.postpone(
-                target, instant.now
+                assignment, instant.now
             )  # otherwise the slave would receive it again at once
         else:
-            self.queue.abandon(target)
-        return [*dropped, PublishEnd(slave.slave_id, outcome), *self._release(target, instant)]
+            self.queue.abandon(assignment)
+        return [*dropped, PublishEnd(slave.slave_id, outcome), *self._release(assignment, instant)]
 
     def _drop_intake(self, slave: SlaveState) -> list[SlaveEffect]:
         """Drop the intake of *slave* if it has one; no file is expected any more."""
@@ -150,7 +150,7 @@ class Builds(Sessions):
         self.intakes[slave.slave_id] = intake
         self.quotas.ended(slave.owner)
         effects = [] if built.status else self._judge_failure(intake, instant)
-        return [*effects, *self._begin_next(intake.target, instant)]
+        return [*effects, *self._begin_next(intake.assignment, instant)]
 
     def _judge_failure(self, intake: Intake, instant: Instant) -> list[SlaveEffect]:
         """Decide whether a failed build counts, and whether its slave gets further ones."""
@@ -159,11 +159,11 @@ class Builds(Sessions):
             return []
         intake.judged = True
         others = slave is not None and self._has_others(slave, instant.now)
-        first = self.queue.failures.get(intake.target)
+        first = self.queue.failures.get(intake.assignment)
         intake.confirms = first is not None
         fault = LOST if intake.lost else slave_fault(intake.build.output)
         put_off = self.fitness.failed(
-            builder, intake.target, fault, instant.now, others=others,
+            builder, intake.assignment, fault, instant.now, others=others,
             confirms=first is not None and first.owner != builder.owner,
         )  # fmt: skip
         effects: list[SlaveEffect] = []
@@ -203,11 +203,11 @@ class Builds(Sessions):
         if builder is None or build.build_id is None:
             return []
         if build.status:
-            self.fitness.succeeded(builder, intake.target, instant.now)
+            self.fitness.succeeded(builder, intake.assignment, instant.now)
             return self._report_fitness(intake, instant)
         effects = self._judge_failure(intake, instant)  # if the master has refused its files
         claims = intake.is_certain
-        self.fitness.stored(builder, intake.target, build.build_id, claims=claims)
+        self.fitness.stored(builder, intake.assignment, build.build_id, claims=claims)
         return [*effects, *self._report_fitness(intake, instant)]
 
     def _has_others(self, slave: SlaveState, now: float) -> bool:
@@ -219,15 +219,15 @@ class Builds(Sessions):
             for other in self.slaves.values()
         )
 
-    def _begin_next(self, target: Target, instant: Instant) -> list[SlaveEffect]:
-        """Begin the first intake of *target* that waits for its turn, unless one is under way."""
-        same = [intake for intake in self.intakes.values() if intake.target == target]
+    def _begin_next(self, assignment: Assignment, instant: Instant) -> list[SlaveEffect]:
+        """Begin the first intake of *assignment* that waits its turn, unless one is under way."""
+        same = [intake for intake in self.intakes.values() if intake.assignment == assignment]
         if not same or any(intake.step is not Step.TURN for intake in same):
             return []
         intake, slave = same[0], self.by_number[same[0].build.slave_id]
         if slave.doubtful:
             intake.step = Step.PENDING
-            return [AskPending(slave.slave_id, *target[:2])]
+            return [AskPending(slave.slave_id, *assignment[:2])]
         return self._proceed(intake, intake.begin(), instant)
 
     def answered(
@@ -262,7 +262,7 @@ class Builds(Sessions):
         if error is not None:  # if there is no intake, its beginning asks again
             asked = [] if intake is None else intake.not_answered(f"it may be built: {error}")
             return [] if intake is None else self._proceed(intake, asked, instant)
-        found = next((each for each in result if each[:3] == target_of(slave)), None)
+        found = next((each for each in result if each[:3] == assignment_of(slave)), None)
         if found is None:
             return self._lose(slave, "it has been built, or is not to be built", instant)
         failure = failure_of(found, instant)
@@ -279,7 +279,7 @@ class Builds(Sessions):
         slave = self.by_number.get(slave_id)
         effects = with_history(slave, decided)
         failed = intake.step in (Step.LOG, Step.PUT_OFF) and not intake.build.status
-        if failed and self.queue.active[intake.target] > 1:  # the other slave's build decides
+        if failed and self.queue.active[intake.assignment] > 1:  # the other slave's build decides
             effects = [each for each in effects if not isinstance(each, LogBuild)]
             intake.step = Step.ENDED
         waits = slave is not None and slave.phase is Phase.CHECKING
@@ -305,7 +305,7 @@ class Builds(Sessions):
     def _end_intake(
         self, intake: Intake, slave: SlaveState | None, instant: Instant
     ) -> list[SlaveEffect]:
-        target, stored = intake.target, intake.build.build_id is not None
+        assignment, stored = intake.assignment, intake.build.build_id is not None
         del self.intakes[intake.build.slave_id]
         judged = self._judge_stored(intake, instant) if stored else []
         if slave is not None and slave.build is intake.build:
@@ -314,30 +314,30 @@ class Builds(Sessions):
             PublishEnd(intake.build.slave_id, outcome_of(intake, instant.at)),
             *judged,
         ]
-        if not stored and self.queue.active[target] > 1:
-            self.queue.abandon(target)
-            return [*effects, *self._begin_next(target, instant)]
-        self.queue.finish(target, instant.now, logged=stored)
+        if not stored and self.queue.active[assignment] > 1:
+            self.queue.abandon(assignment)
+            return [*effects, *self._begin_next(assignment, instant)]
+        self.queue.finish(assignment, instant.now, logged=stored)
         if not stored:
-            return [*effects, ReleaseLease(target)]
-        if target in self.queue.active:
+            return [*effects, ReleaseLease(assignment)]
+        if assignment in self.queue.active:
             for other in list(self.by_number.values()):
-                if other.build is not None and target_of(other) == target:
+                if other.build is not None and assignment_of(other) == assignment:
                     why = f"slave {intake.build.slave_id} has built it"
                     effects += self._lose(other, why, instant)
         return effects
 
     def _lose(self, slave: SlaveState, why: str, instant: Instant) -> list[SlaveEffect]:
         """Have *slave* abandon a build that is needed no longer."""
-        target = target_of(slave)
+        assignment = assignment_of(slave)
         dropped = self._drop_intake(slave)
         slave.build = slave.build_began = None
-        self.queue.abandon(target)
+        self.queue.abandon(assignment)
         effects = [
             *dropped,
-            warning(slave, f"loses {target[0]} {target[1]}: {why}"),
+            warning(slave, f"loses {assignment[0]} {assignment[1]}: {why}"),
             PublishEnd(slave.slave_id, None),
-            *self._release(target, instant),
+            *self._release(assignment, instant),
         ]
         return [*effects, *self._done(slave, instant)] if slave.phase is Phase.CHECKING else effects
 
@@ -346,11 +346,11 @@ class Builds(Sessions):
             return self._end(slave, instant)
         return self._reply(slave, instant, "DONE")
 
-    def _release(self, target: Target, instant: Instant) -> list[SlaveEffect]:
-        """End the lease of *target* if no slave has it any more."""
-        if target in self.queue.active:
-            return self._begin_next(target, instant)
-        return [ReleaseLease(target)]
+    def _release(self, assignment: Assignment, instant: Instant) -> list[SlaveEffect]:
+        """End the lease of *assignment* if no slave has it any more."""
+        if assignment in self.queue.active:
+            return self._begin_next(assignment, instant)
+        return [ReleaseLease(assignment)]
 
     # For the tests --------------------------------------------------------------------------
 
@@ -360,16 +360,16 @@ class Builds(Sessions):
         assert sorted(set(ids)) == list(self.by_number), "a replay would miss slaves"  # noqa: S101
         with_builds = [slave for slave in self.slaves.values() if slave.build is not None]
         has = {id(slave.build) for slave in with_builds}
-        alone = [one.target for one in self.intakes.values() if id(one.build) not in has]
-        targets = Counter([*map(target_of, with_builds), *alone])
-        assert self.queue.active == targets  # noqa: S101
+        alone = [one.assignment for one in self.intakes.values() if id(one.build) not in has]
+        assignments = Counter([*map(assignment_of, with_builds), *alone])
+        assert self.queue.active == assignments  # noqa: S101
         for slave_id, intake in self.intakes.items():
             assert intake.step is not Step.ENDED  # noqa: S101
             assert not intake.needs_slave or slave_id in ids, "its slave has gone"  # noqa: S101
             assert intake.build.slave_id == slave_id  # noqa: S101
-        under_way = [one.target for one in self.intakes.values() if one.step is not Step.TURN]
+        under_way = [one.assignment for one in self.intakes.values() if one.step is not Step.TURN]
         assert len(under_way) == len(set(under_way)), "a build could be stored twice"  # noqa: S101
-        waiting = {one.target for one in self.intakes.values() if one.step is Step.TURN}
+        waiting = {one.assignment for one in self.intakes.values() if one.step is Step.TURN}
         assert waiting <= set(under_way), "a build waits for nothing"  # noqa: S101
         for slave in self.slaves.values():
             _validate_slave(slave, self.intakes.get(slave.slave_id))
@@ -392,7 +392,7 @@ def _validate_slave(slave: SlaveState, intake: Intake | None) -> None:
 
 def lease_of(slave: SlaveState) -> GrantLease:
     """Return the effect that stores the lease of the build of *slave*."""
-    return GrantLease(target_of(slave), slave.label, slave.busy_timeout, slave.owner)
+    return GrantLease(assignment_of(slave), slave.label, slave.busy_timeout, slave.owner)
 
 
 def warning(slave: SlaveState, text: str) -> Warn:

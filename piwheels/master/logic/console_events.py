@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from piwheels.core.protocols import BuildOutcome
 from piwheels.master.logic.effects import Publish
-from piwheels.master.logic.slave_state import target_of
+from piwheels.master.logic.slave_state import assignment_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -44,7 +44,7 @@ def skipped_outcome(slave: SlaveState, instant: Instant) -> BuildOutcome:
     """Return the outcome of a build that an operator has skipped."""
     began = slave.build_began or instant
     took = timedelta(seconds=instant.now - began.now)
-    about = slave.slave_id, slave.label, *target_of(slave)
+    about = slave.slave_id, slave.label, *assignment_of(slave)
     return BuildOutcome(None, *about, "skipped", took, 0, instant.at)
 
 
@@ -54,7 +54,7 @@ def outcome_of(intake: Intake, ended: datetime) -> BuildOutcome | None:
     if build.build_id is None:
         return None
     return BuildOutcome(
-        build.build_id, build.slave_id, intake.label, *intake.target,
+        build.build_id, build.slave_id, intake.label, *intake.assignment,
         "ok" if build.status else "failed", build.duration, len(build.files), ended,
         again=not (build.final or intake.confirms),
     )  # fmt: skip

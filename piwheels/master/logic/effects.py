@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from piwheels.core.states import BuildState, FileState, SlaveState, Transition
 
 #: A version of a package for an ABI: package, version, ABI tag.
-Target = tuple[str, str, str]
+Assignment = tuple[str, str, str]
 
 
 class Reply(NamedTuple):
@@ -60,7 +60,7 @@ class PublishEnd(NamedTuple):
 class GrantLease(NamedTuple):
     """Store a lease in the database: the slave *label* of *holder* has the version for *period*."""
 
-    target: Target
+    assignment: Assignment
     label: str
     period: timedelta
     holder: str = ""
@@ -69,14 +69,14 @@ class GrantLease(NamedTuple):
 class RenewLeases(NamedTuple):
     """Extend the leases of running builds in the database, to *period* from now."""
 
-    targets: Sequence[Target]
+    assignments: Sequence[Assignment]
     period: timedelta
 
 
 class ReleaseLease(NamedTuple):
     """Delete a lease from the database: no slave builds this version any more."""
 
-    target: Target
+    assignment: Assignment
 
 
 class AskPending(NamedTuple):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from piwheels.core.faults import Fault
     from piwheels.core.states import SlaveState
-    from piwheels.master.logic.effects import Target
+    from piwheels.master.logic.effects import Assignment
 
 #: The length of a slave's first suspension, and of the longest one, in seconds.
 FIRST_PAUSE, LONGEST_PAUSE = 300.0, 3600.0
@@ -63,7 +63,7 @@ class _Build:
     """A stored build of a slave with an *identity*; *claims*: its log shows a certain cause."""
 
     identity: str
-    target: Target
+    assignment: Assignment
     build_id: int
     built: bool = False
     claims: bool = False
@@ -79,7 +79,7 @@ class _Record:
     packages: set[str] = field(default_factory=set)
     identities: set[str] = field(default_factory=set)
     #: The versions that were put off after it had tried them.
-    tried: dict[Target, None] = field(default_factory=dict)
+    tried: dict[Assignment, None] = field(default_factory=dict)
     suspensions: int = 0
     until: float = 0.0
     reason: str = ""
@@ -99,11 +99,11 @@ class _Record:
         self.suspensions += 1
         self.reason, self.on_trial = reason, False
 
-    def failed(self, target: Target, identity: str) -> None:
+    def failed(self, assignment: Assignment, identity: str) -> None:
         self.results.append(False)
         self.failures += 1
         if len(self.packages) < PACKAGES:
-            self.packages.add(target[0])
+            self.packages.add(assignment[0])
         if len(self.identities) < SEVERAL:
             self.identities.add(identity)
 
@@ -112,10 +112,10 @@ class _Record:
         self.results.append(True)
         return _Record(builds=self.builds, results=self.results)
 
-    def disprove(self, target: Target) -> bool:
-        """Record that another slave has built *target*; return whether that is too much."""
+    def disprove(self, assignment: Assignment) -> bool:
+        """Record that another slave has built *assignment*; return whether that is too much."""
         for build in self.builds:
-            build.disproved |= build.target == target and not build.built
+            build.disproved |= build.assignment == assignment and not build.built
         wrong = [build for build in islice(reversed(self.builds), LAST) if build.disproved]
         claims = [build for build in self.builds if build.disproved and build.claims]
         return len(wrong) >= DISPROVED or len(claims) >= CLAIMS_DISPROVED
@@ -134,7 +134,7 @@ class Fitness:
         self._chance = chance
         self._records: dict[Builder, _Record] = {}
         #: Who has failed a version, and may be disproved.
-        self._failed: dict[Target, set[Builder]] = {}
+        self._failed: dict[Assignment, set[Builder]] = {}
         #: The stored failures that do not count; whether the quarantines have to be stored; who
         #: gets no work any more, or gets work again.
         self.taken_back: list[int] = []
@@ -146,7 +146,7 @@ class Fitness:
     def failed(
         self,
         builder: Builder,
-        target: Target,
+        assignment: Assignment,
         fault: Fault | None,
         now: float,
         *,
@@ -161,11 +161,11 @@ class Fitness:
         """
         records = [self._record(each) for each in _both(builder)]
         for record in records if not confirms else ():
-            record.failed(target, builder.identity)
+            record.failed(assignment, builder.identity)
         put_off = self._judge(builder, records, fault, now, others=others)
         if put_off is not None:
             tried = records[0].tried
-            tried[target] = None
+            tried[assignment] = None
             if len(tried) > MAX_TRIED:
                 del tried[next(iter(tried))]
         return put_off
@@ -207,20 +207,22 @@ class Fitness:
                 why = f"its last {record.failures} builds failed, and those of other slaves did not"
                 self._begin(each, f"{why} (compare their logs)", now)
 
-    def stored(self, builder: Builder, target: Target, build_id: int, *, claims: bool) -> None:
+    def stored(
+        self, builder: Builder, assignment: Assignment, build_id: int, *, claims: bool
+    ) -> None:
         """Record that a failure has been stored; *claims*: its log shows a certain cause."""
         for each in _both(builder):
             self._record(each).builds.append(
-                _Build(builder.identity, target, build_id, claims=claims)
+                _Build(builder.identity, assignment, build_id, claims=claims)
             )
-            self._failed.setdefault(target, set()).add(each)
+            self._failed.setdefault(assignment, set()).add(each)
         if len(self._failed) > MAX_FAILED:
             del self._failed[next(iter(self._failed))]
         for each in _both(builder):
             if self._records[each].quarantined:
                 self.taken_back += self._records[each].take_back()
 
-    def succeeded(self, builder: Builder, target: Target, now: float) -> None:
+    def succeeded(self, builder: Builder, assignment: Assignment, now: float) -> None:
         """Record a successful build: earlier failures of its slave were those of the packages.
 
         Who has failed the version may be put into quarantine.
@@ -230,11 +232,11 @@ class Fitness:
             if record.quarantined:
                 self.changed = True
                 self._news.append(each)
-            record.builds.append(_Build(builder.identity, target, 0, built=True))
+            record.builds.append(_Build(builder.identity, assignment, 0, built=True))
             self._records[each] = record.succeeded()
-        for each in self._failed.pop(target, set()):
+        for each in self._failed.pop(assignment, set()):
             failed = self._records.get(each) if _is_other(builder, each) else None
-            if failed is not None and failed.disprove(target) and not failed.quarantined:
+            if failed is not None and failed.disprove(assignment) and not failed.quarantined:
                 slaves = {build.identity for build in failed.builds if build.disproved}
                 if len(slaves) >= (1 if each.identity else SEVERAL):
                     self._begin(each, "others have built what it failed (compare the logs)", now)
@@ -305,7 +307,7 @@ class Fitness:
         )
         return next(held, "")
 
-    def tried(self, slave: SlaveState) -> Set[Target]:
+    def tried(self, slave: SlaveState) -> Set[Assignment]:
         """Return the versions that another slave should try, because *slave* has done so."""
         record = self._records.get(builder_of(slave))
         return frozenset() if record is None else record.tried.keys()

@@ -33,12 +33,12 @@ from piwheels.master.logic.fitness import shortage
 from piwheels.master.logic.intake import Step
 from piwheels.master.logic.sessions import RECONNECT
 from piwheels.master.logic.slave_state import (
+    assignment_of,
     build_to_resume,
     is_level_1,
     lacks_of,
     move,
     receive,
-    target_of,
 )
 
 if TYPE_CHECKING:
@@ -150,12 +150,12 @@ class Fleet(Builds):
     def do_hello(self, slave: SlaveState, instant: Instant) -> list[SlaveEffect]:
         """Greet a slave. It continues its session, if it has one, and its build in any case."""
         job = build_to_resume(slave)
-        target = None if job is None else (*job, slave.native_abi)
-        old = self._earlier_session(slave, target)
+        assignment = None if job is None else (*job, slave.native_abi)
+        old = self._earlier_session(slave, assignment)
         if old is not None and old.build is None and old.slave_id in self.intakes:
             old = None  # its last build is being stored under that number
         effects: list[SlaveEffect] = []
-        for lost in self._lost_builds(slave, target):
+        for lost in self._lost_builds(slave, assignment):
             effects += self._remove(lost, "returns without its build", instant)
         self._add(slave, old, instant)
         effects.append(Publish(slave.slave_id, instant.at, "HELLO", slave.info))
@@ -164,10 +164,11 @@ class Fleet(Builds):
             effects.append(warning(slave, why))
         if lacks := lacks_of(slave):
             effects.append(warning(slave, f"reports that some builds will fail: {lacks}"))
-        if target is not None and self.grants.has(target, slave.owner):
-            effects += self._resume(slave, target[:2], instant)
-        elif target is not None:
-            why = f"returns with {target[0]} {target[1]}, which its key was not given: not accepted"
+        if assignment is not None and self.grants.has(assignment, slave.owner):
+            effects += self._resume(slave, assignment[:2], instant)
+        elif assignment is not None:
+            job = " ".join(assignment[:2])
+            why = f"returns with {job}, which its key was not given: not accepted"
             effects.append(warning(slave, why))
         return [*effects, *self._reply(slave, instant, "ACK", (slave.slave_id, self.simple_url))]
 
@@ -218,7 +219,7 @@ class Fleet(Builds):
         output: SlaveOutput = slave.data
         effects: list[SlaveEffect] = []
         if self._is_building(slave) and "SKIP" not in slave.commands:
-            effects.append(PublishOutput(slave.slave_id, *target_of(slave)[:2], *output))
+            effects.append(PublishOutput(slave.slave_id, *assignment_of(slave)[:2], *output))
         return [*effects, *self._continue_build(slave, instant)]
 
     def _continue_build(self, slave: SlaveState, instant: Instant) -> list[SlaveEffect]:
@@ -265,7 +266,7 @@ class Fleet(Builds):
         """Forget a version of *package* (``None``: all versions), and have its builds abandoned."""
         self.queue.delete(package, version)
         for slave in self.slaves.values():
-            if self._is_building(slave) and self.queue.is_deleted(target_of(slave)[:2]):
+            if self._is_building(slave) and self.queue.is_deleted(assignment_of(slave)[:2]):
                 slave.commands.add("SKIP")
 
     def tick(self, instant: Instant) -> list[SlaveEffect]:
@@ -281,11 +282,11 @@ class Fleet(Builds):
         effects += self._report_fitness(None, instant)
         have_builds = (slave for slave in self.slaves.values() if slave.build is not None)
         for period, group in itertools.groupby(sorted(have_builds, key=_period), key=_period):
-            effects.append(RenewLeases([target_of(slave) for slave in group], period))
+            effects.append(RenewLeases([assignment_of(slave) for slave in group], period))
         for slave_id, intake in self.intakes.items():
             if intake.step is Step.PENDING and intake.unanswered:
                 intake.unanswered = False
-                effects.append(AskPending(slave_id, *intake.target[:2]))
+                effects.append(AskPending(slave_id, *intake.assignment[:2]))
             else:
                 effects += with_history(self.by_number.get(slave_id), intake.retry())
         return effects

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from piwheels.master.logic.effects import Target
+    from piwheels.master.logic.effects import Assignment
 
 #: How long a grant is remembered, in seconds: as long as a build may take; and how many are.
 MAX_AGE, MOST_GRANTS = 7 * 86_400.0, 100_000
@@ -17,17 +17,17 @@ class Grants:
     """Remembers who was given a version."""
 
     def __init__(self) -> None:
-        self._granted: dict[tuple[Target, str], float] = {}
+        self._granted: dict[tuple[Assignment, str], float] = {}
 
-    def add(self, target: Target, holder: str, now: float) -> None:
-        """Record that a slave of *holder* builds *target*; forget what is too old."""
+    def add(self, assignment: Assignment, holder: str, now: float) -> None:
+        """Record that a slave of *holder* builds *assignment*; forget what is too old."""
         if holder != NOBODY:
-            self._granted.pop((target, holder), None)
-            self._granted[target, holder] = now  # now the last one
+            self._granted.pop((assignment, holder), None)
+            self._granted[assignment, holder] = now  # now the last one
         for key, since in list(self._granted.items())[:2]:
             if now - since > MAX_AGE or len(self._granted) > MOST_GRANTS:
                 del self._granted[key]
 
-    def has(self, target: Target, holder: str) -> bool:
-        """Return whether a slave of *holder* may return with a build of *target*."""
-        return holder == NOBODY or (target, holder) in self._granted
+    def has(self, assignment: Assignment, holder: str) -> bool:
+        """Return whether a slave of *holder* may return with a build of *assignment*."""
+        return holder == NOBODY or (assignment, holder) in self._granted

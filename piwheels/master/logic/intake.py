@@ -40,11 +40,11 @@ from piwheels.core.wheels.tags import (
 )
 from piwheels.master.logic.effects import (
     AskPublished,
+    Assignment,
     BuildStored,
     Expect,
     IntakeEffect,
     LogBuild,
-    Target,
     Verify,
     Warn,
 )
@@ -229,7 +229,7 @@ class Intake:
         return self.refused or (not self.lost and certain_cause(self.build.output) is not None)
 
     @property
-    def target(self) -> Target:
+    def assignment(self) -> Assignment:
         """The version that was built, and for which ABI."""
         return self.build.package, self.build.version, self.build.abi_tag
 

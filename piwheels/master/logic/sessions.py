@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Final
 from piwheels.core.errors import Refused
 from piwheels.core.states import Phase, SlaveState
 from piwheels.master.logic.console_events import replay_of, stats_per_slave
-from piwheels.master.logic.slave_state import move, target_of
+from piwheels.master.logic.slave_state import assignment_of, move
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from piwheels.core.states import Instant, Transition
-    from piwheels.master.logic.effects import Publish, Target
+    from piwheels.master.logic.effects import Assignment, Publish
 
 #: For how many seconds a session outlives its connection.
 RECONNECT: Final = 60.0
@@ -98,8 +98,10 @@ class Sessions:
                     self._twins.add(later.slave_id)
                     yield later, _about_twins(earlier, later)
 
-    def _earlier_session(self, slave: SlaveState, target: Target | None) -> SlaveState | None:
-        """Return the session that *slave* continues; it greets with the build of *target*.
+    def _earlier_session(
+        self, slave: SlaveState, assignment: Assignment | None
+    ) -> SlaveState | None:
+        """Return the session that *slave* continues; it greets with the build of *assignment*.
 
         It does if it has the identity and the platform of that session, and either its build, or
         the session has neither a build nor a connection. (Without an identity, the label counts,
@@ -109,18 +111,18 @@ class Sessions:
             if _who(old) != _who(slave):
                 continue
             lost = old.lost is not None and bool(slave.identity)
-            if target_of(old) == target if old.build is not None else lost:
+            if assignment_of(old) == assignment if old.build is not None else lost:
                 return old
         return None
 
-    def _lost_builds(self, slave: SlaveState, target: Target | None) -> list[SlaveState]:
-        """Return lost sessions of *slave* with builds that it has no longer, as *target* shows."""
+    def _lost_builds(self, slave: SlaveState, assignment: Assignment | None) -> list[SlaveState]:
+        """Return lost sessions of *slave* with other builds than its present *assignment*."""
         return [
             old
             for old in self._by_label.get(slave.label, ())
             if old.identity and old.identity == slave.identity and old.lost is not None
             if old.owner == slave.owner
-            if old.build is not None and target_of(old) != target
+            if old.build is not None and assignment_of(old) != assignment
         ]
 
     def _add(self, slave: SlaveState, old: SlaveState | None, instant: Instant) -> None:

@@ -12,7 +12,7 @@ from piwheels.core.wheels.tags import canonical
 
 if TYPE_CHECKING:
     from piwheels.core.states import Instant, SlaveState
-    from piwheels.master.logic.effects import Target
+    from piwheels.master.logic.effects import Assignment
 
 #: Every change of phase: those of the conversation, during which a slave may have to wait for the
 #: reply about its build (``CHECKING``), and the end of the connection.
@@ -36,7 +36,7 @@ def is_level_1(address: bytes) -> bool:
     return address.startswith(LEVEL_1_ID)
 
 
-def target_of(slave: SlaveState) -> Target:
+def assignment_of(slave: SlaveState) -> Assignment:
     """Return the version and ABI that *slave* builds; it must have a build."""
     assert slave.build is not None  # noqa: S101
     return slave.build.package, slave.build.version, slave.build.abi_tag

@@ -107,7 +107,7 @@ def test_a_build_from_hello_to_done():
     slave_id = farm.join()
     made = farm.say(b"a", "IDLE", stats())
     assert replies(made) == [Reply(b"a", "BUILD", ("foo", "1.0"))]
-    assert of(GrantLease, made)[0].target == ("foo", "1.0", "cp311")
+    assert of(GrantLease, made)[0].assignment == ("foo", "1.0", "cp311")
     assert replies(farm.say(b"a", "BUSY", stats())) == [Reply(b"a", "CONT")]
     made = farm.say(b"a", "BUILT", built(file_state()))
     assert made == [effects.AskPublished(slave_id, "foo", "1.0")]

@@ -71,7 +71,7 @@ class Honest(RuleBasedStateMachine):
             if isinstance(effect, effects.LogBuild):
                 self.store(effect.build)
         self.fleet, self.asked = Fleet("url", chance=lambda: 1.0), []
-        left = {target: end - self.now for target, end in self.leases.items()}
+        left = {assignment: end - self.now for assignment, end in self.leases.items()}
         self.fleet.queue.take_leases(left, self.now)
         for slave in self.slaves:
             slave.address, slave.number, slave.until = None, None, -1
@@ -210,13 +210,13 @@ class Honest(RuleBasedStateMachine):
                     for slave in self.slaves:
                         if slave.address == address:
                             self.hear(slave, msg, data)
-                case effects.GrantLease(target, _, period):
-                    self.leases[target] = self.now + period.total_seconds()
-                case effects.RenewLeases(targets, period):
+                case effects.GrantLease(assignment, _, period):
+                    self.leases[assignment] = self.now + period.total_seconds()
+                case effects.RenewLeases(assignments, period):
                     end = self.now + period.total_seconds()
-                    self.leases.update((each, end) for each in targets if each in self.leases)
-                case effects.ReleaseLease(target):
-                    self.leases.pop(target, None)
+                    self.leases.update((each, end) for each in assignments if each in self.leases)
+                case effects.ReleaseLease(assignment):
+                    self.leases.pop(assignment, None)
                 case (
                     effects.AskPending()
                     | effects.AskPublished()
