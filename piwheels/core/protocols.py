@@ -146,15 +146,12 @@ class Job(NamedTuple):
 
 
 class Order(NamedTuple):
-    """The build that a slave is given. Its target may be left out: it is the slave's own.
-
-    Only slaves of level 1 that offer several targets get the *abi* and the *platform*.
-    """
+    """A version to build for one of the targets that a slave of level 1 offers."""
 
     package: Package
     version: Version
-    abi: Tag = ""
-    platform: Tag = ""
+    abi: Tag
+    platform: Tag
 
 
 class Built(NamedTuple):
@@ -194,7 +191,7 @@ slave_driver: Final = Protocol(
     },
     send={
         "ACK": Ack,
-        "BUILD": Order,
+        "BUILD": Job | Order,
         "SLEEP": bool,
         "CONT": _None,
         "SEND": Filename,
