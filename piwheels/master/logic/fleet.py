@@ -167,8 +167,8 @@ class Fleet(Builds):
         if assignment is not None and self.grants.has(assignment, slave.owner):
             effects += self._resume(slave, assignment[:2], instant)
         elif assignment is not None:
-            job = " ".join(assignment[:2])
-            why = f"returns with {job}, which its key was not given: not accepted"
+            what = " ".join(assignment[:2])
+            why = f"returns with {what}, which its key was not given: not accepted"
             effects.append(warning(slave, why))
         return [*effects, *self._reply(slave, instant, "ACK", (slave.slave_id, self.simple_url))]
 
