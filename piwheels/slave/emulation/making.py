@@ -1,0 +1,112 @@
+"""Makes the roots of emulated systems, each once, and keeps them."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from piwheels.core.clock import SYSTEM
+from piwheels.core.host.commands import ask, last_line
+from piwheels.core.host.supervision import folder_size, remove_tree
+from piwheels.core.words import size_text
+from piwheels.slave.emulation import debian
+from piwheels.slave.emulation.root import Root, prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from piwheels.core.clock import Clock
+    from piwheels.slave.emulation.architectures import System
+
+#: What builds need, and the slave's check of itself wants.
+PACKAGES: Final = (
+    "build-essential", "pkg-config", "python3-dev", "python3-pip", "python3-venv",
+)  # fmt: skip
+#: Changes when roots are made in another way; then new ones are made.
+_RECIPE: Final = 1
+#: The room that a new root needs, in bytes: for a moment, its packages are there, too.
+ROOM: Final = 1500 * 2**20
+_SECONDS: Final = 1800.0
+
+
+def find_or_make(system: System, cache: Path, mirror: str = "", clock: Clock = SYSTEM) -> Root:
+    """Return the root of *system* in the folder *cache*; make it there if there is none.
+
+    *mirror* is as in :func:`~piwheels.slave.emulation.debian.sources`. Only one process makes a
+    root, and others wait for it. Raises ``LookupError`` with a sentence if it cannot be made.
+    """
+    release = system.release or debian.own_release()
+    recipe = hashlib.sha256(repr((_RECIPE, PACKAGES)).encode()).hexdigest()[:8]
+    place = cache / f"{system.architecture}-{release}-{recipe}"
+    if not place.is_dir():
+        cache.mkdir(parents=True, exist_ok=True)
+        with _locked(place):
+            if not place.is_dir():
+                _make(place, release, mirror, clock)
+    return Root(place / "root")
+
+
+@contextmanager
+def _locked(place: Path) -> Iterator[None]:
+    file = os.open(f"{place}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
+
+
+def _make(place: Path, release: str, mirror: str, clock: Clock) -> None:
+    """Make a root beside *place*, then rename it: a half-made one is never used."""
+    logger, started = logging.getLogger("emulation"), clock.monotonic()
+    if shutil.disk_usage(place.parent).free < ROOM:
+        raise LookupError(f"{place.parent} is too full: make room, {size_text(ROOM)} at least")
+    for each in place.parent.glob(f"{place.name}.new-*"):  # this process has the lock
+        remove_tree(str(each))
+    beside = Path(tempfile.mkdtemp(prefix=f"{place.name}.new-", dir=place.parent))
+    try:
+        architecture = place.name.partition("-")[0]
+        logger.info("making a Debian root for %s (%s) in %s", architecture, release, place)
+        lines = debian.sources(release, mirror)
+        if not lines:
+            raise LookupError("apt has no mirror of Debian here: name one with --mirror")
+        archives = debian.download(beside / "apt", architecture, lines, PACKAGES)
+        # The folder's name says the architecture before it has its final one.
+        root = Root(beside / "root")
+        debian.unpack(archives, root.path)
+        remove_tree(str(beside / "apt"))
+        (beside / "binfmt").mkdir()
+        prepare(root.path)
+        _finish(root)
+        os.sync()
+        beside.rename(place)
+    except BaseException:
+        remove_tree(str(beside))
+        raise
+    words = size_text(int(folder_size(str(place)))), clock.monotonic() - started
+    logger.info("made the root for %s (%s): %s in %.0f s", architecture, release, *words)
+
+
+def _finish(root: Root) -> None:
+    """Have programs of *root* write the cache of its libraries, and compile its Python."""
+    compile_all = ["/usr/bin/python3", "-m", "compileall", "-q", "-j", "0", "/usr/lib/python3"]
+    name = next((path.name for path in (root.path / "usr/lib").glob("python3.*")), "python3")
+    _run(root, ["/sbin/ldconfig"])
+    _run(root, [*compile_all, f"/usr/lib/{name}"], may_fail=True)  # some tests are no Python
+
+
+def _run(root: Root, command: Sequence[str], *, may_fail: bool = False) -> None:
+    try:
+        answer = ask([*root.prefix("--bind"), *command], _SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise LookupError(f"{command[0]} of the new root does not run ({error})") from error
+    if answer.returncode and not may_fail:
+        raise LookupError(f"{command[0]} of the new root failed: {last_line(answer.stderr)[:300]}")

@@ -1,0 +1,36 @@
+"""The sandbox of builds for another architecture: that of bubblewrap, with another system in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from piwheels.slave.sandbox.bubblewrap import Bubblewrap, filtered
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from piwheels.slave.emulation.root import Root
+    from piwheels.slave.sandbox.view import View
+
+
+class Emulated(Bubblewrap):
+    """Runs each build as :class:`Bubblewrap` does, with the system *root* instead of this one.
+
+    *view* are this machine's paths that it reads, too.
+    """
+
+    def __init__(self, program: str, view: View, root: Root) -> None:
+        super().__init__(program, view)
+        self._root = root
+
+    def command(self, work: Path, command: Sequence[str], port: int | None = None) -> list[str]:
+        """Return the command that runs *command* of the root; as in :class:`Bubblewrap`.
+
+        The filter of system calls is this machine's, so it comes before the sandbox.
+        """
+        return self._root.emulating(filtered(self._confined(work, command, port)))
+
+    def _system(self) -> list[tuple[str, ...]]:
+        options = (*self._root.variables(), *self._root.mounts())
+        return [options, *super()._system()]
