@@ -66,7 +66,7 @@ def _locked(place: Path) -> Iterator[None]:
 
 def _make(place: Path, release: str, mirror: str, clock: Clock) -> None:
     """Make a root beside *place*, then rename it: a half-made one is never used."""
-    logger, started = logging.getLogger("emulation"), clock.monotonic()
+    logger, started = logging.getLogger("emulation"), clock.since_boot()
     if shutil.disk_usage(place.parent).free < ROOM:
         raise LookupError(f"{place.parent} is too full: make room, {size_text(ROOM)} at least")
     for each in place.parent.glob(f"{place.name}.new-*"):  # this process has the lock
@@ -91,7 +91,7 @@ def _make(place: Path, release: str, mirror: str, clock: Clock) -> None:
     except BaseException:
         remove_tree(str(beside))
         raise
-    words = size_text(int(folder_size(str(place)))), clock.monotonic() - started
+    words = size_text(int(folder_size(str(place)))), clock.since_boot() - started
     logger.info("made the root for %s (%s): %s in %.0f s", architecture, release, *words)
 
 

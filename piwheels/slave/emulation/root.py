@@ -6,11 +6,14 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from piwheels.slave.emulation import enter
 from piwheels.slave.emulation.architectures import ARCHITECTURES, binfmt_rule
 from piwheels.slave.sandbox.bubblewrap import find_program, text_program
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
 
 #: The directories of a root that programs see.
 _SYSTEM: Final = ("usr", "etc", "opt")
@@ -56,19 +59,30 @@ class Root:
         options += ["--setenv", "PATH", _PATH]
         return [*options, "--setenv", "QEMU_CPU", cpu] if cpu else options
 
-    def mounts(self) -> list[str]:
-        """Return the options of bubblewrap for what builds see of this root."""
-        options: list[str] = []
-        for path in sorted(self.path.iterdir()):
-            if path.is_symlink():
-                options += ("--symlink", str(path.readlink()), f"/{path.name}")
-            elif path.name in _SYSTEM:
-                options += ("--ro-bind", str(path), f"/{path.name}")
+    def mounts(self, paths: Collection[Path]) -> list[str]:
+        """Return the options of bubblewrap for what builds see of this root.
+
+        They leave room for *paths*, which come from elsewhere.
+        """
+        tops = [path for path in self.path.iterdir() if path.is_symlink() or path.name in _SYSTEM]
+        options = [word for path in tops for word in _binds(path, Path("/", path.name), paths)]
         for name in _NETWORK:
             real = os.path.realpath(f"/etc/{name}")
             if os.path.isfile(real):  # noqa: PTH113 (Path raises if it may not look)
                 options += ("--ro-bind", real, f"/etc/{name}")
         return options
+
+
+def _binds(source: Path, place: Path, others: Collection[Path]) -> Iterator[str]:
+    """Yield the options that show *source* at *place*, but nothing at the places *others*."""
+    if source.is_symlink():
+        yield from ("--symlink", str(source.readlink()), str(place))
+    elif not any(place in other.parents for other in others):
+        yield from ("--ro-bind", str(source), str(place))
+    else:
+        for each in sorted(source.iterdir()):
+            if place / each.name not in others:
+                yield from _binds(each, place / each.name, others)
 
 
 def emulating(architecture: str, place: Path, command: list[str]) -> list[str]:

@@ -32,5 +32,6 @@ class Emulated(Bubblewrap):
         return self._root.emulating(filtered(self._confined(work, command, port)))
 
     def _system(self) -> list[tuple[str, ...]]:
-        options = (*self._root.variables(), *self._root.mounts())
+        root = self._root
+        options = (*root.variables(), *root.mounts(self._view.paths))
         return [options, *super()._system()]
