@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from piwheels.core.errors import Fatal
 from piwheels.core.host.commands import ask
+from piwheels.core.wheels.targets import Target, family
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +58,11 @@ class Interpreter(NamedTuple):
     abi: str
     platform: str
     root: Path | None = None
+
+    @property
+    def target(self) -> Target:
+        """The target that it builds for."""
+        return Target(family(self.platform), self.abi)
 
     @property
     def dotted(self) -> str:
