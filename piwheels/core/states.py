@@ -475,8 +475,13 @@ class SlaveState:
     @property
     def level(self) -> int:
         """The protocol level of the slave, by its ``HELLO``."""
-        level = (self.features or {}).get("level")
-        return level if type(level) is int else 0
+        return _level(self.features)
+
+    @property
+    def lane(self) -> int:
+        """The number of this lane of the slave's host by its ``HELLO``; 0: it has no lanes."""
+        lane = (self.features or {}).get("lane")
+        return lane if self.level > 0 and type(lane) is int else 0
 
     @property
     def identity(self) -> str:
@@ -487,15 +492,7 @@ class SlaveState:
     @property
     def offers(self) -> list[Offer]:
         """The targets that the slave builds for: by its ``HELLO`` one, or several (level 1)."""
-        own = Offer(self.native_py_version, self.native_abi, self.native_platform)
-        offers = (self.features or {}).get("offers")
-        if self.level == 0 or not isinstance(offers, list):
-            return [own]
-        found = [own]
-        for offer in offers[:MAX_OFFERS]:
-            with suppress(BadMessage):
-                found.append(schema_of(Offer).validate(offer))
-        return list(dict.fromkeys(found))
+        return offers_of(self)
 
     def take_up(self, offer: Offer) -> None:
         """Build for *offer* from now on, one of :attr:`offers`."""
@@ -504,3 +501,24 @@ class SlaveState:
     def kill(self) -> None:
         """Command the slave to end after its current build."""
         self.commands.add("KILL")
+
+
+def offers_of(about: SlaveInfo | SlaveState) -> list[Offer]:
+    """Return the targets that a slave builds for, the present one first."""
+    found = [Offer(about.native_py_version, about.native_abi, about.native_platform)]
+    offers = (about.features or {}).get("offers")
+    if _level(about.features) > 0 and isinstance(offers, list):
+        for offer in offers[:MAX_OFFERS]:
+            with suppress(BadMessage):
+                found.append(schema_of(Offer).validate(offer))
+    return list(dict.fromkeys(found))
+
+
+def platforms_of(about: SlaveInfo | SlaveState) -> list[str]:
+    """Return the platforms that a slave builds for, sorted."""
+    return sorted({offer.platform for offer in offers_of(about)})
+
+
+def _level(features: Mapping[str, Any] | None) -> int:
+    level = (features or {}).get("level")
+    return level if type(level) is int else 0

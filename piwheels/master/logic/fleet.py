@@ -210,6 +210,15 @@ class Fleet(Builds):
         self.quotas.leased(slave.owner, instant.now)
         return [*effects, *self._reply(slave, instant, "BUILD", job), lease_of(slave)]
 
+    def do_wait(self, slave: SlaveState, instant: Instant) -> list[SlaveEffect]:
+        """Reply to the heartbeat of a slave that can begin no build now."""
+        effects = [*self._record_stats(slave, instant), *self._drop_build(slave, instant)]
+        slave.commands.discard("SKIP")
+        if "KILL" in slave.commands:
+            return [*effects, *self._end(slave, instant)]
+        paused = self.paused or bool(self.closed) or "SLEEP" in slave.commands
+        return [*effects, *self._reply(slave, instant, "SLEEP", data=paused)]
+
     def do_busy(self, slave: SlaveState, instant: Instant) -> list[SlaveEffect]:
         """Reply to a heartbeat: the slave continues its build, or abandons it."""
         return [*self._record_stats(slave, instant), *self._continue_build(slave, instant)]
