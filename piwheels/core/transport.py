@@ -427,8 +427,8 @@ class Socket:
 
 def join_address(peer: bytes, lane: bytes = b"") -> bytes:
     """Return the address of a *lane* of the peer with this routing id; ``b""``: it has no lanes."""
-    is_like_a_lane = not lane and len(split_address(peer)) > 1 or peer.endswith(b"/")
-    return peer + b"/" + lane if lane or is_like_a_lane else peer
+    is_like_another = peer.endswith(b"/") or len(split_address(peer)) > 1
+    return peer + b"/" + lane if lane or is_like_another else peer
 
 
 def split_address(address: bytes) -> list[bytes]:

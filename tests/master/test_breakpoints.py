@@ -33,8 +33,8 @@ DOCUMENTED = {
 #: Messages without a method of the same name, with the method that handles them.
 ELSEWHERE = {
     (MrChase, "SENT"): "ImportDesk.sent",
-    (PiWheelsSlave, "HELLO"): "PiWheelsSlave._hello",
-    (PiWheelsSlave, "REFUSED"): "Connection.ask",
+    (PiWheelsSlave, "HELLO"): "Lane.greet",
+    (PiWheelsSlave, "REFUSED"): "Lane.check_reply",
 }
 
 

@@ -18,6 +18,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
 
 from piwheels.core.clock import SYSTEM
@@ -51,8 +52,9 @@ _PIP_DROP = (
 )
 
 
-#: The pids of the supervisors of this process.
+#: The pids of the supervisors of this process; none is started while adopted processes are killed.
 _supervisors: set[int] = set()
+_starting = Lock()
 
 
 class Process(Protocol):
@@ -138,22 +140,23 @@ class Supervised:
             "totals": dict(totals or {}),
         }
         try:
-            # In its own session, so that Ctrl+C at the terminal reaches only the slave.
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", supervision.__file__, json.dumps(spec)],
-                env=dict(env),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                bufsize=0,
-                pass_fds=(status, *descriptors),
-                start_new_session=True,
-            )
+            with _starting:
+                # In its own session, so that Ctrl+C at the terminal reaches only the slave.
+                self._process = subprocess.Popen(
+                    [sys.executable, "-I", "-S", supervision.__file__, json.dumps(spec)],
+                    env=dict(env),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    bufsize=0,
+                    pass_fds=(status, *descriptors),
+                    start_new_session=True,
+                )
+                _supervisors.add(self._process.pid)
         except BaseException:
             os.close(self._status)
             raise
         finally:
             os.close(status)
-        _supervisors.add(self._process.pid)
         self._ending: Ending | None = None
 
     def __enter__(self) -> Self:
@@ -167,6 +170,11 @@ class Supervised:
         """Standard output and error of the command, in the order of writing, unbuffered."""
         assert self._process.stdout is not None  # noqa: S101 (it was asked for)
         return self._process.stdout
+
+    def memory(self) -> int:
+        """Return the bytes of memory that the command and its descendants use now."""
+        used = supervision.use(supervision.descendants(self._process.pid))
+        return used["memory"] + used["shared"]
 
     def read(self, size: int = 65536) -> bytes:
         """Return the next bytes of the output; ``b""`` at its end, or if it is overdue."""
@@ -258,9 +266,10 @@ class Supervised:
         self._kill_adopted()
 
     def _kill_adopted(self) -> None:
-        _supervisors.discard(self._process.pid)
-        if supervision.is_subreaper():
-            supervision.kill_descendants(_KILL_SECONDS, _supervisors)
+        with _starting:
+            _supervisors.discard(self._process.pid)
+            if supervision.is_subreaper():
+                supervision.kill_descendants(_KILL_SECONDS, _supervisors, own_session=False)
 
 
 def build_environment(
@@ -295,7 +304,7 @@ def build_environment(
 def adopt_orphans() -> None:
     """Become the parent of the processes that a killed supervisor leaves, to find and kill them.
 
-    Only for a process with no other children than its supervisors.
+    Only for a process whose other children stay in its session.
     """
     supervision.become_subreaper()
 

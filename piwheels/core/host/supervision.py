@@ -361,15 +361,20 @@ def is_subreaper() -> bool:
     return bool(answer)
 
 
-def kill_descendants(seconds: float, keep: Collection[int] = ()) -> bool:
+def kill_descendants(
+    seconds: float, keep: Collection[int] = (), *, own_session: bool = True
+) -> bool:
     """Kill all descendants of this process; return whether none is left after *seconds*.
 
-    It leaves the children *keep* alone, with all that is below them.
+    It leaves the children *keep* alone, with all that is below them; without *own_session*, also
+    those in the session of this process, which no process can enter again.
     """
     patience = Countdown(seconds)
     own_group = os.getpgrp()
     while True:
         tree = descendants(os.getpid(), keep)
+        if not own_session:
+            tree = {pid: group for pid, group in tree.items() if not _is_in_own_session(pid)}
         for pid in tree:
             with suppress(ChildProcessError):  # it has another parent
                 os.waitpid(pid, os.WNOHANG)
@@ -383,6 +388,13 @@ def kill_descendants(seconds: float, keep: Collection[int] = ()) -> bool:
         if patience.left() <= 0:
             return False
         time.sleep(0.002)
+
+
+def _is_in_own_session(pid: int) -> bool:
+    try:
+        return os.getsid(pid) == os.getsid(0)
+    except ProcessLookupError:
+        return False
 
 
 def descendants(root: int, without: Collection[int] = ()) -> dict[int, int]:
