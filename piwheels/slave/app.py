@@ -425,7 +425,7 @@ class PiWheelsSlave:
         target = abi, platform
         workshops = {each.offer[1:]: each for each in self.workshops}
         if abi and target not in workshops:
-            raise MasterTimeout(f"the master asks for {package} for {abi} on {platform}, not ours")
+            raise MasterTimeout(f"the master asks for a build for {abi} on {platform}")
         self.worker.workshop = workshop = workshops[target] if abi else self.workshops[0]
         self.logger.info("building %s %s for %s", package, version, workshop.offer.abi)
         limits = self.config.limits

@@ -18,11 +18,11 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from threading import Lock
 from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
 
 from piwheels.core.clock import SYSTEM
 from piwheels.core.host import supervision
+from piwheels.core.host.commands import own_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -50,11 +50,6 @@ _PIP_DROP = (
     "PIP_PYTHON PIP_LOG PIP_QUIET PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_REQUIRE_VIRTUALENV "
     "PIP_WHEEL_DIR PIP_DRY_RUN PIP_REPORT PIP_CONFIG_FILE"
 )
-
-
-#: The pids of the supervisors of this process; none is started while adopted processes are killed.
-_supervisors: set[int] = set()
-_starting = Lock()
 
 
 class Process(Protocol):
@@ -140,18 +135,16 @@ class Supervised:
             "totals": dict(totals or {}),
         }
         try:
-            with _starting:
-                # In its own session, so that Ctrl+C at the terminal reaches only the slave.
-                self._process = subprocess.Popen(
-                    [sys.executable, "-I", "-S", supervision.__file__, json.dumps(spec)],
-                    env=dict(env),
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    bufsize=0,
-                    pass_fds=(status, *descriptors),
-                    start_new_session=True,
-                )
-                _supervisors.add(self._process.pid)
+            # In its own session, so that Ctrl+C at the terminal reaches only the slave.
+            self._process = own_child(
+                [sys.executable, "-I", "-S", supervision.__file__, json.dumps(spec)],
+                env=dict(env),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                bufsize=0,
+                pass_fds=(status, *descriptors),
+                start_new_session=True,
+            )
         except BaseException:
             os.close(self._status)
             raise
@@ -266,10 +259,9 @@ class Supervised:
         self._kill_adopted()
 
     def _kill_adopted(self) -> None:
-        with _starting:
-            _supervisors.discard(self._process.pid)
-            if supervision.is_subreaper():
-                supervision.kill_descendants(_KILL_SECONDS, _supervisors, own_session=False)
+        supervision.forget_child(self._process.pid)
+        if supervision.is_subreaper():
+            supervision.kill_adopted(_KILL_SECONDS)
 
 
 def build_environment(
@@ -304,7 +296,7 @@ def build_environment(
 def adopt_orphans() -> None:
     """Become the parent of the processes that a killed supervisor leaves, to find and kill them.
 
-    Only for a process whose other children stay in its session.
+    Only for a process that starts all its children with :func:`~.commands.own_child`.
     """
     supervision.become_subreaper()
 
