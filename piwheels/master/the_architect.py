@@ -10,6 +10,7 @@ from piwheels.core.errors import BadMessage, PiWheelsError
 from piwheels.core.protocols import Job
 from piwheels.core.schema import schema_of
 from piwheels.core.tasks import PauseableTask
+from piwheels.core.wheels.targets import Target
 from piwheels.master.messages import BuildQueue, BuildsPending, QueueEmpty
 from piwheels.master.ports import Ports
 from piwheels.master.the_oracle import DbClient
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
     from piwheels.master.ports import Inbox
     from piwheels.master.wiring import MasterConfig
 
-#: How many versions SlaveDriver gets for each ABI, at most.
+#: How many versions SlaveDriver gets for each target, at most.
 LIMIT: Final = 1000
 #: Seconds between two refreshes, however often the queue changes.
 PAUSE: Final = 1.0
+#: Seconds between two updates of the popularity of packages.
+RANKING: Final = 3600.0
 #: Seconds that the database may take to answer, and the pause after it failed.
 DB_TIMEOUT: Final = 20.0
 RETRY: Final = 5.0
@@ -49,7 +52,9 @@ class TheArchitect(PauseableTask):
         self._changed = False
         self._active = 0
         self._refreshed = -PAUSE
+        self._ranked = -RANKING
         self.every(timedelta(minutes=1), self.update_build_queue)
+        self.every(timedelta(minutes=1), self.rank_packages)
         self.every(timedelta(seconds=PAUSE / 4), self.check_notifications)
 
     def handle_notification(self, queue: Listener) -> None:
@@ -83,19 +88,30 @@ class TheArchitect(PauseableTask):
         self._changed, self._refreshed = False, self.clock.monotonic()
         try:
             # Its first versions may all be under way.
-            queue = self.db.get_build_queue(LIMIT + self._active)
-            again = self.db.get_second_opinions(LIMIT + self._active)
+            queue = self.db.get_target_queue(LIMIT + self._active)
+            queue += self.db.get_second_opinions(LIMIT + self._active)
+            targets = [
+                Target(row.platform, row.abi_tag) for row in self.db.get_targets() if not row.skip
+            ]
             pending = self.db.get_statistics()["builds_pending"]
         except PiWheelsError as exc:
             self.logger.warning("cannot read the build queue, trying again soon: %s", exc)
             self._changed, self._refreshed = True, self.clock.monotonic() + RETRY - PAUSE
             return
-        valid = {
-            abi: [Job(*job) for job in jobs if self._is_valid(*job)] for abi, jobs in queue.items()
-        }
-        again = [each for each in again if self._is_valid(each.package, each.version)]
-        self._changed = not self.ports.push("builds", BuildQueue(valid, again))
+        valid = [row for row in queue if self._is_valid(row.package, row.version)]
+        self._changed = not self.ports.push("builds", BuildQueue(targets, valid))
         self.ports.push("stats", BuildsPending(pending))
+
+    def rank_packages(self) -> None:
+        """Bring the popularity of packages up to date each hour, a thousand a minute."""
+        now = self.clock.monotonic()
+        if now - self._ranked < RANKING:
+            return
+        try:
+            if self.db.rank_packages(LIMIT) < LIMIT:
+                self._ranked = now
+        except PiWheelsError as exc:
+            self.logger.warning("the popularity of packages is not up to date: %s", exc)
 
     def _is_valid(self, package: str, version: str) -> bool:
         # One by one, so that an invalid name in the database stops no other build.

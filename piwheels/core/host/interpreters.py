@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from piwheels.core.errors import Fatal
 from piwheels.core.host.commands import ask
+from piwheels.core.wheels.targets import Target, family
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -60,6 +61,11 @@ class Interpreter(NamedTuple):
     py_version: str
     abi: str
     platform: str
+
+    @property
+    def target(self) -> Target:
+        """The target that it builds for."""
+        return Target(family(self.platform), self.abi)
 
     @property
     def dotted(self) -> str:

@@ -160,7 +160,7 @@ def _name(slave: SlaveState) -> tuple[str, int]:
 
 
 def _who(slave: SlaveState) -> tuple[str, str, list[str]]:
-    return slave.identity, slave.owner, platforms_of(slave)
+    return slave.identity, slave.owner, platforms_of(slave.offers)
 
 
 def _about_twins(earlier: SlaveState, later: SlaveState) -> str:
