@@ -244,6 +244,7 @@ class Fleet(Builds):
             if slave.phase in (Phase.IDLE, Phase.ASLEEP)
             and slave.lost is None
             and not slave.commands
+            and slave.request != "WAIT"  # it has no room
             for offer in slave.offers
             if offer.platform not in ((slave.features or {}).get("emulated") or ())
         }
