@@ -92,10 +92,10 @@ class Master:
                     self.say("CONT")
         pytest.fail("the build does not end")
 
-    def fetch(self, size):
+    def fetch(self, size, number=b"7"):
         assert self.files.poll(patience(30))
         peer, *frames = self.files.recv_multipart()
-        assert frames == [b"HELLO", b"7"]
+        assert frames == [b"HELLO", number]
         self.files.send_multipart([peer, b"FETCH", b"0", b"%d" % size])
         assert self.files.poll(patience(30))
         _, *frames = self.files.recv_multipart()

@@ -57,7 +57,10 @@ class Conversation(NamedTuple, Generic[P]):
 
 # slave <-> SlaveDriver ----------------------------------------------------------------------------
 
-_ASKS: Final = {"IDLE": {"BUILD": Phase.BUILDING, "SLEEP": Phase.ASLEEP}}
+_ASKS: Final = {
+    "IDLE": {"BUILD": Phase.BUILDING, "SLEEP": Phase.ASLEEP},
+    "WAIT": {"SLEEP": Phase.ASLEEP},
+}
 _BUILDS: Final = {
     "BUSY": {"CONT": Phase.BUILDING, "DONE": Phase.IDLE},
     "OUTPUT": {"CONT": Phase.BUILDING, "DONE": Phase.IDLE},
@@ -82,7 +85,7 @@ slave_conversation: Final = Conversation[Phase](
     },
     interruptions={"DIE": Phase.GONE, "REFUSED": Phase.GONE, "HELLO": Phase.NEW},
     farewells=frozenset({"BYE"}),
-    level_1=(frozenset({"OUTPUT"}), frozenset({"HELLO", "REFUSED"})),
+    level_1=(frozenset({"OUTPUT", "WAIT"}), frozenset({"HELLO", "REFUSED"})),
 )
 
 # admin tools <-> MrChase --------------------------------------------------------------------------

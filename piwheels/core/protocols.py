@@ -183,6 +183,7 @@ slave_driver: Final = Protocol(
     recv={
         "HELLO": SlaveInfo,
         "IDLE": SlaveStats,
+        "WAIT": SlaveStats,  # level 1, lanes
         "BUSY": SlaveStats,
         "BUILT": Built,
         "SENT": _None,

@@ -9,7 +9,7 @@ travel.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -483,13 +483,7 @@ class SlaveState:
 
     def __post_init__(self) -> None:
         """Read what the slave offers."""
-        offers = (self.features or {}).get("offers")
-        several = offers[:MAX_OFFERS] if self.level > 0 and isinstance(offers, list) else []
-        found = [self.offer]
-        for offer in several:
-            with suppress(BadMessage):
-                found.append(schema_of(Offer).validate(offer))
-        self.offers = list(dict.fromkeys(found))
+        self.offers = offers_of(self)
 
     @property
     def info(self) -> tuple[Any, ...]:
@@ -510,8 +504,13 @@ class SlaveState:
     @property
     def level(self) -> int:
         """The protocol level of the slave, by its ``HELLO``."""
-        level = (self.features or {}).get("level")
-        return level if type(level) is int else 0
+        return _level(self.features)
+
+    @property
+    def lane(self) -> int:
+        """The number of this lane of the slave's host by its ``HELLO``; 0: it has no lanes."""
+        lane = (self.features or {}).get("lane")
+        return lane if self.level > 0 and type(lane) is int else 0
 
     @property
     def identity(self) -> str:
@@ -536,3 +535,24 @@ class SlaveState:
     def kill(self) -> None:
         """Command the slave to end after its current build."""
         self.commands.add("KILL")
+
+
+def offers_of(about: SlaveInfo | SlaveState) -> list[Offer]:
+    """Return the targets that a slave builds for, the present one first."""
+    found = [Offer(about.native_py_version, about.native_abi, about.native_platform)]
+    offers = (about.features or {}).get("offers")
+    if _level(about.features) > 0 and isinstance(offers, list):
+        for offer in offers[:MAX_OFFERS]:
+            with suppress(BadMessage):
+                found.append(schema_of(Offer).validate(offer))
+    return list(dict.fromkeys(found))
+
+
+def platforms_of(offers: Iterable[Offer]) -> list[str]:
+    """Return the platforms of *offers*, sorted."""
+    return sorted({offer.platform for offer in offers})
+
+
+def _level(features: Mapping[str, Any] | None) -> int:
+    level = (features or {}).get("level")
+    return level if type(level) is int else 0

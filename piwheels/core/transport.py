@@ -12,6 +12,7 @@ import errno
 import logging
 import math
 import os
+import re
 import socket
 import struct
 import time
@@ -51,6 +52,10 @@ _TRIED: Final = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_CLOSED | zmq.EVENT_DIS
 _HAS_KEY: Final = (zmq.EVENT_HANDSHAKE_SUCCEEDED, zmq.EVENT_HANDSHAKE_FAILED_AUTH)
 #: The longest wait between two readings of the clock, in seconds.
 _SLICE: Final = 1.0
+
+#: The most lanes of a connection, and the number of one in an envelope.
+MAX_LANES: Final = 256
+_LANE: Final = re.compile(rb"[1-9][0-9]{0,2}")
 
 #: Seconds that a master has to show which of several keys it has.
 _KEY_SECONDS: Final = 5.0
@@ -336,8 +341,8 @@ class Socket:
         return self._decode(frames[0])
 
     def send_addr_msg(self, addr: bytes, msg: str, data: Any = NoData, flags: int = 0) -> None:
-        """Send a message from a ROUTER socket to the REQ or DEALER socket *addr*."""
-        self.send_multipart([addr, b"", self._encode(msg, data)], flags)
+        """Send a message from a ROUTER socket to *addr*, a REQ or DEALER socket or a lane of it."""
+        self.send_multipart([*split_address(addr), b"", self._encode(msg, data)], flags)
 
     def why_refused(self, event: int) -> str:
         """Return why the other end has refused the connection, by an *event* of :meth:`monitor`.
@@ -368,16 +373,34 @@ class Socket:
     def recv_addr_msg(self, flags: int = 0) -> tuple[bytes, str, Any]:
         """Receive a message on a ROUTER socket; return the peer's address, the name and the data.
 
-        Raises ``BadMessage``; its ``address`` is the peer's.
+        A lane of a peer has an address of its own: see :func:`split_address`. Raises
+        ``BadMessage``; its ``address`` is the peer's.
         """
-        addr, *frames = self._receive(flags)
+        peer, *frames = self._receive(flags)
+        lane, frames = _open_envelope(frames)
+        addr = join_address(peer, lane)
         try:
-            if len(frames) != 2 or frames[0]:
-                raise BadMessage(f"{len(frames)} frames instead of an empty one and a message")
-            return (addr, *self._decode(frames[1]))
+            return (addr, *self._decode_only(frames))
         except BadMessage as exc:
             exc.address = addr
             raise
+
+    def send_lane_msg(self, lane: int, msg: str, data: Any = NoData, flags: int = 0) -> None:
+        """Send a message of *lane* from a DEALER to a ROUTER socket; 0: that of a REQ socket."""
+        self.send_multipart([*_envelope(lane), b"", self._encode(msg, data)], flags)
+
+    def recv_lane_msg(self, flags: int = 0) -> tuple[int, str, Any]:
+        """Receive a message on a DEALER socket; return its lane, name and data.
+
+        Raises ``BadMessage``.
+        """
+        lane, frames = _open_envelope(self.recv_multipart(flags))
+        return (int(lane or 0), *self._decode_only(frames))
+
+    def _decode_only(self, frames: list[bytes]) -> tuple[str, Any]:
+        if len(frames) != 2 or frames[0]:
+            raise BadMessage(f"{len(frames)} frames instead of an empty one and a message")
+        return self._decode(frames[1])
 
     def _encode(self, msg: str, data: Any) -> bytes:
         if self._protocol is not None:
@@ -400,6 +423,34 @@ class Socket:
         if self._logger is not None and self._logger.isEnabledFor(logging.DEBUG):
             self._logger.debug("received %s %.*r", msg, _SHOWN, data)
         return msg, data
+
+
+def join_address(peer: bytes, lane: bytes = b"") -> bytes:
+    """Return the address of a *lane* of the peer with this routing id; ``b""``: it has no lanes."""
+    is_like_another = peer.endswith(b"/") or len(split_address(peer)) > 1
+    return peer + b"/" + lane if lane or is_like_another else peer
+
+
+def split_address(address: bytes) -> list[bytes]:
+    """Return the routing id of an *address*, and its lane if it has one."""
+    peer, slash, lane = address.rpartition(b"/")
+    if slash and not lane:
+        return [peer]
+    return [peer, lane] if slash and _is_lane(lane) else [address]
+
+
+def _is_lane(frame: bytes) -> bool:
+    return _LANE.fullmatch(frame) is not None and int(frame) <= MAX_LANES
+
+
+def _envelope(lane: int) -> list[bytes]:
+    return [b"%d" % lane] if lane else []
+
+
+def _open_envelope(frames: list[bytes]) -> tuple[bytes, list[bytes]]:
+    """Return the lane of a message (``b""``: it has none) and its other frames."""
+    has_lane = len(frames) == 3 and _is_lane(frames[0])
+    return (frames[0], frames[1:]) if has_lane else (b"", frames)
 
 
 def _property(frame: zmq.Frame, name: Any) -> Any:

@@ -109,17 +109,17 @@ class EnrolSlave(Request[None]):
 
 
 @dataclass(frozen=True)
-class PinPlatform(Request[None]):
-    """Have the key *public* of a slave be for the *platform* of its first greeting, and no other.
+class PinPlatforms(Request[None]):
+    """Have the key *public* of a slave be for the *platforms* of its first greeting, and no other.
 
-    The refusal is ``PLATFORM`` if it is for another one already.
+    The refusal is ``PLATFORM`` if it is for others already.
     """
 
     public: Text
-    platform: Text
+    platforms: list[Text]
 
 
-KeyRequest = EnrolSlave | PinPlatform
+KeyRequest = EnrolSlave | PinPlatforms
 
 
 # Deletions ------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from piwheels.core.errors import BadMessage, Refused, Unavailable, one_line
 from piwheels.core.host.pip_config import default_index
 from piwheels.core.keys.ring import Role
 from piwheels.core.protocols import CommandReport, Output
-from piwheels.core.states import Instant
+from piwheels.core.states import Instant, offers_of, platforms_of
 from piwheels.core.tasks import NonStopTask, TaskControl
 from piwheels.core.text import shortened
 from piwheels.core.wheels.targets import Target
@@ -44,7 +44,7 @@ from piwheels.master.messages import (
     LostSlave,
     OutputReceived,
     PagesNoted,
-    PinPlatform,
+    PinPlatforms,
     QueueEmpty,
     SlaveHistory,
     WriteLog,
@@ -161,16 +161,16 @@ class SlaveDriver(NonStopTask):
             self._perform(self.fleet.failed_at(address, msg, why, self._instant()))
 
     def _is_for_platform(self, address: bytes, msg: str, data: Any, queue: Inbox[Any]) -> bool:
-        """Return whether the sender's key is for the platform of its slave; else refuse the slave.
+        """Return whether the sender's key is for all that its slave offers; else refuse the slave.
 
-        The greeting of a key without a platform is handled later, when its platform is pinned.
+        The greeting of a key without platforms is handled later, when its platforms are pinned.
         """
         slave, user, owner = self.slaves.get(address), queue.origin.user, queue.sender.name
-        gate, about = self.config.gate, data if msg == "HELLO" else slave
+        gate, hello = self.config.gate, msg == "HELLO"
         key = gate.ring.keys.get(user) if gate is not None and user is not None else None
-        if key is None or about is None:
+        if key is None or (slave is None and not hello):
             return True
-        platform = about.native_platform
+        platforms = platforms_of(offers_of(data) if slave is None or hello else slave.offers)
 
         def refuse(why: str) -> None:
             self.note_bad_message(BadMessage(f"{msg} of {owner}: {why}"))
@@ -182,12 +182,12 @@ class SlaveDriver(NonStopTask):
             else:
                 refuse(one_line(result.error))
 
-        if why := key.why_not_for(platform):
+        if why := key.why_not_for(*platforms):
             refuse(why)
-        elif key.platforms or msg != "HELLO":
+        elif key.platforms or not hello:
             return True
         else:
-            self.ports.ask("keys", PinPlatform(key.public, platform), then)
+            self.ports.ask("keys", PinPlatforms(key.public, platforms), then)
         return False
 
     def _join(self, address: bytes, msg: str, data: Any, invitation: str) -> None:
@@ -205,7 +205,7 @@ class SlaveDriver(NonStopTask):
         self.ports.ask("keys", EnrolSlave(invitation, public[:200]), then)
 
     def _note_connection(self, address: bytes, connection: int | None) -> None:
-        if (before := self._connections.note(address, connection)) is not None:
+        for before in self._connections.note(address, connection):
             self.fleet.disconnected(before, self._instant())
 
     def handle_lost(self, _: Socket) -> None:
@@ -225,6 +225,10 @@ class SlaveDriver(NonStopTask):
     def do_idle(self, slave: SlaveState) -> list[SlaveEffect]:
         """Handle ``IDLE``, a request for work."""
         return self.fleet.do_idle(slave, self._instant())
+
+    def do_wait(self, slave: SlaveState) -> list[SlaveEffect]:
+        """Handle ``WAIT``, a heartbeat of a slave that can begin no build now."""
+        return self.fleet.do_wait(slave, self._instant())
 
     def do_busy(self, slave: SlaveState) -> list[SlaveEffect]:
         """Handle ``BUSY``, a heartbeat during a build."""

@@ -19,7 +19,7 @@ from piwheels.core.tasks import NonStopTask
 from piwheels.core.transport import Context
 from piwheels.core.words import counted
 from piwheels.master.gate import KEYLESS, Gate, Guard
-from piwheels.master.messages import EnrolSlave, PinPlatform
+from piwheels.master.messages import EnrolSlave, PinPlatforms
 from piwheels.master.ports import Ports
 from piwheels.master.wiring import WIRES, is_guarded
 
@@ -125,7 +125,7 @@ class TheGatekeeper(NonStopTask):
         return "strangers" if known is None else known.name
 
     def handle_keys(self, queue: Inbox[KeyRequest]) -> None:
-        """Enrol the key of a slave that was invited, or pin the platform of a slave."""
+        """Enrol the key of a slave that was invited, or pin the platforms of a slave."""
         ticket = queue.recv_ticket()
         request, now = ticket.request, self.clock.now()
         try:
@@ -135,9 +135,9 @@ class TheGatekeeper(NonStopTask):
                         raise Refused("KEY", "its own key is not a key")
                     ring = self._folder.change(lambda ring: ring.redeem(invitation, public, now))
                     did = "has joined"
-                case PinPlatform(public, platform):
-                    ring = self._folder.change(lambda ring: ring.pin(public, platform, now))
-                    did = f"builds for {platform} from now on"
+                case PinPlatforms(public, platforms):
+                    ring = self._folder.change(lambda ring: ring.pin(public, platforms, now))
+                    did = f"builds for {' and '.join(platforms)} from now on"
                 case never:
                     assert_never(never)
         except PiWheelsError as exc:

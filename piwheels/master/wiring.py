@@ -45,7 +45,7 @@ from piwheels.master.messages import (
     FleetRequest,
     Message,
     MonitorMessage,
-    PinPlatform,
+    PinPlatforms,
     QueueEmpty,
     ScribeRequest,
     StatsMessage,
@@ -423,7 +423,7 @@ WIRES: Final = (
     Wire(
         "events", "push", "main", ("SlaveDriver", "BigBrother"), reversed(monitor_stats), _LONG
     ),
-    Wire("keys", "rpc", "TheGatekeeper", ("SlaveDriver",), (EnrolSlave, PinPlatform)),
+    Wire("keys", "rpc", "TheGatekeeper", ("SlaveDriver",), (EnrolSlave, PinPlatforms)),
     Wire("fleet", "rpc", "SlaveDriver", ("TheOperator",), get_args(FleetRequest), _LONG),
     Wire("files", "rpc", "FileJuggler", ("SlaveDriver", "MrChase"), get_args(FileRequest), _LONG),
     Wire(

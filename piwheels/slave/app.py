@@ -1,23 +1,24 @@
-"""The slave: it obeys the master, builds in a thread, and sends files on a second connection.
+"""The slave: it obeys the master, builds in threads, and sends files on further connections.
+
+A host is one slave with one connection. Each of its *lanes* has a conversation of its own with the
+master (:mod:`~piwheels.slave.lane`), and one build at a time. One thread holds all conversations.
+Whatever takes longer happens beside it (:mod:`~piwheels.slave.worker`).
 
 The connection can break at any time: the master restarts, the network fails, this machine sleeps.
-The build continues. The slave connects again, and its ``HELLO`` names that build (protocol level
-1), so that the master lets it continue. A master that does not know the slave asks for that
-``HELLO``; one that refuses the slave gives a reason, and the slave tries again later.
+The builds continue. The slave connects again, and the ``HELLO`` of each lane names its build
+(protocol level 1), so that the master lets it continue. A master that does not know the slave asks
+for that ``HELLO``; one that refuses the slave gives a reason, and the slave tries again later.
 
-The slave ends after an operator's command (``DIE``) or a signal. It leaves
-nothing behind.
+The slave ends after an operator's command (``DIE``) or a signal. It leaves nothing behind.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-import math
 import signal
 import socket
 import tempfile
-import time
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -27,170 +28,59 @@ import zmq
 
 from piwheels.core.clock import SYSTEM
 from piwheels.core.codec import NoData
-from piwheels.core.errors import Fatal, Unavailable
+from piwheels.core.errors import Fatal
 from piwheels.core.faults import LOST, slave_fault
-from piwheels.core.host.interpreters import probe
+from piwheels.core.host.interpreters import ALL
 from piwheels.core.host.machine import machine, slave_stats
-from piwheels.core.host.pip_config import default_index, pip_command, pip_settings
+from piwheels.core.host.pip_config import default_index, pip_settings
 from piwheels.core.host.processes import adopt_orphans
-from piwheels.core.keys.files import KeyPair, parse_invitation
-from piwheels.core.keys.options import client_pair, key_option, master_key_option
-from piwheels.core.paths import address, bracketed, data_dir, host
-from piwheels.core.program.builds import (
-    allow_host_option,
-    offline_build_option,
-    sandbox_option,
-)
-from piwheels.core.program.checking import check_option, reaching_problem, report
-from piwheels.core.program.command_line import (
-    Common,
-    duration,
-    option,
-    program,
-    size,
-    usage_error,
-)
+from piwheels.core.keys.options import client_pair
+from piwheels.core.paths import data_dir
+from piwheels.core.program.builds import SANDBOXES
+from piwheels.core.program.checking import report
+from piwheels.core.program.command_line import duration, program, usage_error
 from piwheels.core.program.logs import reopen_on_hangup
 from piwheels.core.program.privileges import refuse_root
-from piwheels.core.program.report import json_option
 from piwheels.core.program.systemd import Notifier
 from piwheels.core.protocols import ENDED_BY_OPERATOR, SANDBOX, SlaveOutput, slave_driver
-from piwheels.core.transport import Context, Socket
+from piwheels.core.transport import Context
 from piwheels.core.wheels.dependencies import System
-from piwheels.slave.builder import Builder, clean_stale, why_unusable
-from piwheels.slave.connection import Connection, MasterTimeout, Request, SlaveRefused, Stopped
+from piwheels.slave.builder import Builder, clean_stale
+from piwheels.slave.checking import problems
+from piwheels.slave.config import SlaveConfig
+from piwheels.slave.connection import (
+    REFUSED,
+    Connection,
+    MasterTimeout,
+    Request,
+    SlaveRefused,
+    Stopped,
+)
 from piwheels.slave.egress.gate import PORT, Egress, environment
 from piwheels.slave.identity import identity
 from piwheels.slave.joining import join
-from piwheels.slave.limits import Limits
-from piwheels.slave.sandbox.choice import NoSandbox, choose
-from piwheels.slave.selfcheck import check
+from piwheels.slave.lane import SLEEP_MAX, SLEEP_MAX_LOCAL, Lane, Step
+from piwheels.slave.readiness import Readiness
+from piwheels.slave.room import Room, lanes_for
+from piwheels.slave.sandbox.choice import choose
+from piwheels.slave.worker import Worker
+from piwheels.slave.workshops import at_once, open_workshops
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from piwheels.core.clock import Clock
-    from piwheels.core.states import SlaveStats
-    from piwheels.slave.sandbox.choice import Sandbox
+    from piwheels.core.host.interpreters import Interpreter
+    from piwheels.core.states import Offer, SlaveStats
+    from piwheels.core.transport import Socket
+    from piwheels.core.wheels.built import Wheel
+    from piwheels.slave.sandbox.choice import Choice
+    from piwheels.slave.workshops import Workshop
 
 __all__ = ["MasterTimeout", "PiWheelsSlave", "SlaveConfig", "duration", "main"]
 
 #: The master declares this slave dead after this silence.
 BUSY_TIMEOUT: Final = timedelta(minutes=5)
-#: Seconds between two BUSY messages during a build.
-CONT_WAIT: Final = 10.0
-#: The least number of seconds between two OUTPUT messages.
-OUTPUT_WAIT: Final = 2.0
-#: Seconds between two requests of an idle slave: the first time, at most, and at most if the master
-#: is on the same machine.
-SLEEP_FIRST, SLEEP_MAX, SLEEP_MAX_LOCAL = 1.0, 10.0, 2.0
-#: The longest pause between two checks of a slave that cannot build, in seconds.
-UNFIT_MAX: Final = 120.0
-
-
-def _master(text: str) -> str:
-    """Return the host *text*; raise ``ValueError`` with the options for its ports."""
-    try:
-        return host(text)
-    except ValueError as exc:
-        raise ValueError(
-            f"{exc} (--slave-queue and --file-queue take other ports: tcp://HOST:PORT)"
-        ) from None
-
-
-@dataclass(frozen=True, kw_only=True)
-class SlaveConfig(Common):
-    """Build wheels for a master: ask it for versions, build them with pip, send them back."""
-
-    master: str = option(
-        "-m", default="localhost", metavar="HOST", help="where the master runs", parse=_master
-    )
-    timeout: timedelta = option(
-        "-t", default=timedelta(hours=3), metavar="DURATION", help="how long a build may take"
-    )
-    dir: Path | None = option(
-        "-d",
-        default=None,
-        metavar="DIR",
-        help="build here (default: the system's temporary folder)",
-    )
-    label: str = option(
-        "-L", default="", metavar="TEXT", help="the name of this slave (default: the host's)"
-    )
-    python: Path | None = option(
-        default=None,
-        metavar="PATH",
-        help="build for this interpreter (default: the one that runs this)",
-    )
-    slave_queue: str = option(
-        default="",
-        metavar="ADDR",
-        parse=address,
-        help="the master's slave queue (default: tcp://HOST:5555)",
-    )
-    file_queue: str = option(
-        default="",
-        metavar="ADDR",
-        parse=address,
-        help="the master's file queue (default: tcp://HOST:5556)",
-    )
-    join: KeyPair | None = option(
-        default=None, metavar="TEXT", parse=parse_invitation,
-        help="join a farm with an invitation (piw-keys invite): make the file of --key (default:"
-        " slave.key in this user's data directory)",
-    )  # fmt: skip
-    key: Path | None = key_option()
-    master_key: list[str] = master_key_option()
-    sandbox: str = sandbox_option()
-    egress: str = option(
-        default="proxy",
-        choices=("proxy", "open"),
-        help="what builds reach: the indexes, by a proxy of the slave; or everything"
-        " (default: proxy)",
-    )
-    allow_host: list[str] = allow_host_option()
-    offline_build: bool = offline_build_option()
-    silence: timedelta = option(
-        default=Limits.silence,
-        metavar="DURATION",
-        help="how long a build may write no output (default: 30m)",
-    )
-    cpu_time: timedelta = option(
-        default=Limits.cpu, metavar="DURATION", help="processor time of a build (default: 12h)"
-    )
-    memory: int = option(
-        default=0,
-        metavar="SIZE",
-        parse=size,
-        help="memory of a build (default: three quarters of this machine's)",
-    )
-    disk: int = option(
-        default=Limits.disk, metavar="SIZE", parse=size, help="disk of a build (default: 20G)"
-    )
-    processes: int = option(
-        default=Limits.processes, metavar="N", help="processes of a build (default: 1000)"
-    )
-    level: int = option(
-        default=1,
-        choices=(0, 1),
-        help="the protocol level to use; 0 for a master of another implementation",
-    )
-    check: bool = check_option()
-    json: bool = json_option()
-
-    @property
-    def queues(self) -> tuple[str, str]:
-        """The addresses of the master's slave queue and file queue."""
-        place = f"tcp://{bracketed(self.master)}"
-        return self.slave_queue or f"{place}:5555", self.file_queue or f"{place}:5556"
-
-    @property
-    def limits(self) -> Limits:
-        """The limits of each build."""
-        return Limits(
-            silence=self.silence, cpu=self.cpu_time, memory=self.memory, disk=self.disk,
-            processes=self.processes,
-        )  # fmt: skip
 
 
 class _Log(logging.LoggerAdapter["logging.Logger"]):
@@ -201,20 +91,21 @@ class _Log(logging.LoggerAdapter["logging.Logger"]):
 
 
 class PiWheelsSlave:
-    """The ``piw-slave`` program: serves a master by the slave protocol until it is stopped."""
+    """The ``piw-slave`` program: serves a master by the slave protocol until it is stopped.
+
+    The methods for replies and requests are about one lane, that of :attr:`worker`.
+    """
 
     def __init__(self, config: SlaveConfig, clock: Clock = SYSTEM) -> None:
         self.config = config
         self.clock = clock
         self.extra: dict[str, Any] = {"id": None}
         self.logger = _Log(logging.getLogger("slave"), self.extra)
-        self.interpreter = probe(config.python)
-        # Only once: it takes longer than a small build.
-        self.pip = pip_command(self.interpreter.path)
+        #: For each target that it builds for.
+        self.workshops = open_workshops(config.python)
         self.system = System()
         self.dir = config.dir or Path(tempfile.gettempdir())
-        self.sandbox: Sandbox = NoSandbox()
-        self.egress = _egress(config, self.pip)
+        self.egress = _egress(config, self.workshops[0].pip)
         self.label = (config.label or socket.gethostname())[:200]
         about = self.label, str(self.interpreter.path)
         self.identity = identity(*about) if config.level > 0 else ""
@@ -230,32 +121,63 @@ class PiWheelsSlave:
             clock=clock,
         )
         self.ctx = Context()
-        self.slave_id: int | None = None
         self.pypi_url: str | None = None
-        self.builder: Builder | None = None
-        #: What this slave lacks, although it can build something; whether to check that again.
-        self.lacks: list[str] = []
-        self._suspect = False
-        self._pause = SLEEP_FIRST
-        self._busy_due = self._output_due = math.inf
-        #: The number of characters of the build's log that the master has.
-        self._sent = 0
+        wake = self.connection.wake
+        longest = SLEEP_MAX_LOCAL if self._is_local else SLEEP_MAX
+        #: For each lane.
+        self.workers = [
+            Worker(Lane(number, config.level, longest), self.workshops[0], wake)
+            for number in lanes_for(config.jobs)
+        ]
+        self.worker = self.workers[0]
+        self.readiness = Readiness(self.workshops, self.dir, self.logger, wake)
+        self.room = Room(self.workers, config.jobs, self.dir)
         self._signal = 0
 
-    def _choose_sandbox(self) -> None:
-        mode, python = self.config.sandbox, self.interpreter.path
+    @property
+    def interpreter(self) -> Interpreter:
+        """The first interpreter."""
+        return self.workshops[0].interpreter
+
+    @property
+    def slave_id(self) -> int | None:
+        """The number that the master gave the lane."""
+        return self.worker.lane.slave_id
+
+    @property
+    def builder(self) -> Builder | None:
+        """The build of the lane."""
+        return self.worker.builder
+
+    @property
+    def _is_local(self) -> bool:
+        return self.slave_queue.startswith(("ipc:", "tcp://127."))
+
+    def _choose_sandboxes(self) -> None:
         port = None if self.egress.is_open else PORT
         variables = environment(self.egress, self.dir, self.dir, PORT)
-        choice = choose(mode, python, self.pip, self.dir, variables, port)
-        self.sandbox = choice.sandbox
-        for warning in choice.warnings:
+
+        def choice_for(workshop: Workshop) -> Choice:
+            python, pip = workshop.interpreter.path, workshop.pip
+            return choose(self.config.sandbox, python, pip, self.dir, variables, port)
+
+        confinements: dict[str, str] = {}
+        warnings: dict[str, None] = {}
+        for workshop, choice in at_once(choice_for, self.workshops):
+            workshop.sandbox = choice.sandbox
+            confinements[choice.sandbox.name] = choice.confinement
+            warnings |= dict.fromkeys(choice.warnings)
+        for warning in warnings:
             self.logger.warning("%s", warning)
-        self.logger.info("%s%s; egress: %s", SANDBOX, choice.confinement, self.config.egress)
+        for name in sorted(confinements, key=SANDBOXES.index, reverse=True):  # the weakest first
+            egress = self.config.egress
+            self.logger.info("%s%s; egress: %s", SANDBOX, confinements[name], egress)
 
     def stop(self, number: int = 0, _frame: object = None) -> None:
         """End the slave soon. Can be the handler of the signal *number*."""
         self._signal = number
         self.connection.stopping = True
+        self.connection.wake.set()
 
     def join(self) -> None:
         """Join the farm, if this slave has an invitation. Raises ``Fatal``."""
@@ -270,26 +192,25 @@ class PiWheelsSlave:
         Return the exit status: 0, after an operator's command or a signal (a supervisor should not
         start the slave again).
         """
-        self.logger.info(
-            "building for %s on %s as %r",
-            self.interpreter.abi,
-            self.interpreter.platform,
-            self.label,
-        )
+        targets = ", ".join(f"{abi} on {platform}" for _, abi, platform in self._offers())
+        lanes = f", {len(self.workers)} builds at once" if len(self.workers) > 1 else ""
+        self.logger.info("building for %s as %r%s", targets, self.label, lanes)
         clean_stale(self.dir)
-        self._choose_sandbox()
+        self._choose_sandboxes()
         # Ready also without a master, which may start later, or restart.
         waiting = f"waiting for the master at {self.slave_queue}"
         self.systemd.ready(waiting)
         try:
             while True:
-                with self.ctx.socket(zmq.REQ, reversed(slave_driver), self.logger.logger) as queue:
+                with self.ctx.socket(
+                    zmq.DEALER, reversed(slave_driver), self.logger.logger
+                ) as queue:
                     try:
                         self.main_loop(queue)
                     except (MasterTimeout, SlaveRefused) as exc:
                         ended = exc
                 self.systemd.status(waiting)
-                self.connection.pause_after(ended)
+                self.connection.pause_after(ended, self.worker.lane.refusals)
         except SystemExit:
             level_0 = "the master has ended this slave"
             self.logger.warning(ENDED_BY_OPERATOR if self.config.level > 0 else level_0)
@@ -298,226 +219,276 @@ class PiWheelsSlave:
             self.logger.warning("ending: stopped by %s", by)
         finally:
             self.systemd.stopping()
-            self.clean_up_build()
+            self._clean_up()
         return 0
 
-    # The conversation -----------------------------------------------------------------------
+    # The conversations ----------------------------------------------------------------------
 
     def main_loop(self, queue: Socket, master_timeout: timedelta = timedelta(seconds=300)) -> None:
-        """Talk to the master on *queue*, which is not connected yet, until the conversation ends.
+        """Talk to the master on *queue*, a DEALER that is not connected yet, until that ends.
 
         Raises ``MasterTimeout`` if the connection is lost or the master does not reply within
         *master_timeout*, ``SlaveRefused`` if it refuses this slave, ``SystemExit`` if it says
-        ``DIE``, and ``Stopped`` if a signal told the slave to end.
+        ``DIE`` to the last lane, and ``Stopped`` if a signal told the slave to end.
         """
-        ask = partial(self.connection.ask, queue, timeout=master_timeout, forgotten=BUSY_TIMEOUT)
-        with self.connection.open(queue):
-            reply = ask(self._hello())
-            while True:
-                reply = ask(self.handle_reply(*reply))
+        limit = master_timeout.total_seconds()
+        for worker in self.workers:
+            worker.give_up()  # its transfer was for another session
+            worker.lane.greet()
+        try:
+            with self.connection.open(queue):
+                while True:
+                    self._send_requests(limit)
+                    self._show_status()
+                    self._take_replies()
+        except (SystemExit, Stopped):
+            lanes = [each.lane for each in self.workers]
+            self.connection.leave(each.number for each in lanes if each.step is not Step.LISTEN)
+            self.connection.close()
+            raise
+
+    def _send_requests(self, limit: float) -> None:
+        for worker in self.workers:
+            self._turn_to(worker)
+            if (request := self._next_request()) is not None:
+                self.connection.send(worker.lane.number, request)
+                worker.lane.said(request[0], self.clock.monotonic(), limit)
+
+    def _turn_to(self, worker: Worker) -> None:
+        self.worker = worker
+        self.extra["id"] = self.slave_id
+
+    def _take_replies(self) -> None:
+        """Wait for replies, or until a request is due, and carry them out."""
+        now, lanes = self.clock.monotonic(), {each.lane.number: each for each in self.workers}
+        wakes_at = min(each.lane.wakes_at(now) for each in self.workers)
+        for number, msg, data in self.connection.receive(wakes_at - now):
+            if number not in lanes and msg == "REFUSED":  # it has not read the lane
+                raise SlaveRefused(f"{data}; if it knows no lanes yet, upgrade it, or use --jobs 1")
+            if number not in lanes or lanes[number].lane.step is not Step.LISTEN:
+                self.logger.warning("ignoring %s: nothing was asked in lane %d", msg, number)
+                continue
+            self._turn_to(lanes[number])
+            self._take_reply(msg, data)
+        now = self.clock.monotonic()
+        if any(each.lane.deadline < now for each in self.workers if each.lane.step is Step.LISTEN):
+            raise MasterTimeout("no reply of the master in time")
+
+    def _take_reply(self, msg: str, data: Any) -> None:
+        lane, is_only = self.worker.lane, len(self.workers) == 1
+        forgotten = self.connection.may_be_forgotten(BUSY_TIMEOUT.total_seconds())
+        try:
+            lane.check_reply(msg, data, forgotten=forgotten)
+            self.handle_reply(msg, data)
+        except SlaveRefused as exc:
+            if is_only:
+                raise
+            pause = lane.refusals.grow()
+            self.logger.warning(REFUSED, exc, pause)
+            lane.greet(self.clock.monotonic() + pause)
+        except SystemExit:
+            if is_only:
+                raise
+            self.logger.warning("an operator has ended this lane")
+            self.connection.leave([lane.number])
+            self.workers.remove(self.worker)
+            self.clean_up_build()
+
+    def _next_request(self) -> Request | None:
+        """Return the request of the lane that is due, or ``None``."""
+        worker, now = self.worker, self.clock.monotonic()
+        if error := worker.result():
+            # The master notices when it verifies the file, and asks again.
+            self.logger.error("a file was not sent, the master has to ask again: %s", error)
+        match worker.lane.next_request(now, works=worker.works, may_begin=self._may_begin):
+            case "HELLO":
+                return self._hello()
+            case "IDLE" | "WAIT" | "BUSY" as msg:
+                return msg, self.get_status()
+            case "OUTPUT":
+                return self._output(now)
+            case "BUILT":
+                return "BUILT", self._built()
+            case "SENT":
+                return "SENT", NoData
+        return None
+
+    def _may_begin(self) -> bool:
+        now = self.clock.monotonic()
+        return self.readiness.is_fit(now) and not self.room.why_not(now, self.clock.now())
 
     def _hello(self) -> Request:
         info = self._about()
         if self.config.level > 0:
             build = self.builder
             job = None if build is None else [build.package, build.version]
-            features = {"level": 1, "resume": job, "output": True, "identity": self.identity}
-            info.append(features | {"lacks": self.lacks})
+            features: dict[str, Any] = {"level": 1, "resume": job, "output": True}
+            features |= {"identity": self.identity, "lacks": self.readiness.lacks}
+            if len(self.workshops) > 1:
+                features["offers"] = [list(offer) for offer in self._offers()]
+            if self.worker.lane.number:
+                features["lane"] = self.worker.lane.number
+            info.append(features)
         else:
             self.clean_up_build()
         return "HELLO", info
 
     def _about(self) -> list[Any]:
-        about = self.interpreter
-        return [
-            self.config.timeout, BUSY_TIMEOUT,
-            about.py_version, about.abi, about.platform, self.label, *machine(),
-        ]  # fmt: skip
+        worker = self.worker
+        workshop = self.workshops[0] if worker.builder is None else worker.workshop
+        offer = workshop.offer
+        return [self.config.timeout, BUSY_TIMEOUT, *offer, self.label, *machine()]
 
-    def _wait(self, seconds: float) -> None:
-        """Wait up to *seconds*, or until the build ends; raises as :meth:`Connection.check`."""
-        deadline = self.clock.monotonic() + seconds
-        while (left := deadline - self.clock.monotonic()) > 0:
-            self.connection.check()
-            if self.builder is None:
-                time.sleep(min(0.2, left))
-            else:
-                self.builder.join(min(0.2, left))
-                if not self.builder.is_alive():
-                    return
+    def _offers(self) -> list[Offer]:
+        return [each.offer for each in self.workshops]
+
+    def _output(self, now: float) -> Request | None:
+        builder, lane = self.builder, self.worker.lane
+        assert builder is not None  # noqa: S101 (the lane builds)
+        lane.looked(now)
+        output = SlaveOutput(*builder.output_since(lane.sent))
+        lane.sent = output.offset + len(output.text)
+        return ("OUTPUT", output) if output.text else None
+
+    def _built(self) -> list[Any]:
+        builder = self.builder
+        assert builder is not None  # noqa: S101 (the lane builds)
+        fault = LOST if builder.lost else slave_fault(builder.output)
+        if not builder.status and fault is not None:
+            self.readiness.suspect = True
+        if builder.lost:
+            self.logger.error("%s (%s)", LOST.what, LOST.cure)
+        word = "built" if builder.status else "failed to build"
+        self.logger.info("%s %s %s", word, builder.package, builder.version)
+        self.room.learn(self.worker)
+        built = builder.as_message()
+        return built if self.config.level > 0 else built[:4]
+
+    def _show_status(self) -> None:
+        """Tell systemd what this slave does."""
+        builders = [each.builder for each in self.workers if each.builder is not None]
+        builds = ", ".join(f"{each.package} {each.version}" for each in builders)
+        numbers = [str(each.lane.slave_id) for each in self.workers if each.lane.slave_id]
+        if builds:
+            self.systemd.status(f"building {builds}")
+        elif self.readiness.unfit:
+            self.systemd.status(self.readiness.unfit)
+        elif numbers:
+            self.systemd.status(f"idle, as number {', '.join(numbers)}")
 
     # Replies of the master ------------------------------------------------------------------
 
-    def handle_reply(self, msg: str, data: Any) -> Request:
-        """Carry out the master's reply, and return the next request."""
+    def handle_reply(self, msg: str, data: Any) -> None:
+        """Carry out the master's reply; the next request of the lane follows from it."""
         self.logger.debug("received %s", msg)
-        if msg != "SLEEP":
-            self._pause = SLEEP_FIRST
         match msg:
             case "ACK":
-                return self.do_ack(*data)
+                self.do_ack(*data)
             case "SLEEP":
-                return self.do_sleep(data)
+                self.do_sleep(data)
             case "BUILD":
-                return self.do_build(*data)
+                self.do_build(*data)
             case "CONT":
-                return self.do_cont()
+                self.do_cont()
             case "SEND":
-                return self.do_send(data)
+                self.do_send(data)
             case "DONE":
-                return self.do_done()
+                self.do_done()
             case "HELLO":
-                return self._hello()
+                self.worker.lane.greet()
             case "DIE":
-                return self.do_die()
-        raise MasterTimeout(f"the master replied {msg}, which this slave cannot handle")
+                self.do_die()
+            case _:
+                raise MasterTimeout(f"the master replied {msg}, which this slave cannot handle")
 
-    def do_ack(self, new_id: int, pypi_url: str) -> Request:
-        """Store the slave's number and the index URL; continue the build, or request one."""
-        self.slave_id = self.extra["id"] = new_id
+    def do_ack(self, new_id: int, pypi_url: str) -> None:
+        """Store the lane's number and the index URL; continue the build, or ask for one."""
+        worker, now = self.worker, self.clock.monotonic()
+        worker.lane.slave_id = self.extra["id"] = new_id
         self.pypi_url = pypi_url or None
         self.connection.welcomed()
-        if self.builder is None:
-            return self._idle()
-        self.logger.info("still building %s %s", self.builder.package, self.builder.version)
-        self.systemd.status(f"building {self.builder.package} {self.builder.version}")
-        self._restart_output()  # it may be another master
-        return self._busy() if self.builder.is_alive() else self.do_cont()
+        if worker.builder is None:
+            worker.lane.rest(now, 0.0)
+            return
+        self.logger.info("still building %s %s", worker.builder.package, worker.builder.version)
+        worker.lane.build(now, resumed=True)  # it may be another master
 
-    def do_sleep(self, paused: bool) -> Request:
-        """Wait: longer each time, up to ten seconds (two if the master is on this machine)."""
+    def do_sleep(self, paused: bool) -> None:
+        """Rest: longer each time, up to ten seconds (two if the master is on this machine)."""
         self.logger.debug("nothing to do%s", " (paused)" if paused else "")
-        self._wait(self._pause)
-        local = self.slave_queue.startswith(("ipc:", "tcp://127."))
-        self._pause = min(self._pause * 2, SLEEP_MAX_LOCAL if local else SLEEP_MAX)
-        return self._idle()
+        lane = self.worker.lane
+        lane.rest(self.clock.monotonic(), 0.0 if lane.request == "WAIT" else None)
 
-    def do_build(self, package: str, version: str) -> Request:
-        """Start the build of a version."""
+    def do_build(self, package: str, version: str, abi: str = "", platform: str = "") -> None:
+        """Start the build of a version, for one of the targets that this slave offers."""
         self.clean_up_build()
-        self.logger.info("building %s %s", package, version)
-        self.systemd.status(f"building {package} {version}")
-        self.builder = Builder(
+        target = abi, platform
+        workshops = {each.offer[1:]: each for each in self.workshops}
+        if abi and target not in workshops:
+            raise MasterTimeout(f"the master asks for a build for {abi} on {platform}")
+        self.worker.workshop = workshop = workshops[target] if abi else self.workshops[0]
+        self.logger.info("building %s %s for %s", package, version, workshop.offer.abi)
+        limits = self.config.limits
+        if not limits.memory:
+            limits = dataclasses.replace(limits, memory=self.room.memory_limit(self.worker))
+        builder = Builder(
             package,
             version,
             timeout=self.config.timeout,
             index_url=self.pypi_url,
             dir=str(self.dir),
-            python=self.interpreter.path,
-            pip=self.pip,
+            python=workshop.interpreter.path,
+            pip=workshop.pip,
             system=self.system,
-            sandbox=self.sandbox,
+            sandbox=workshop.sandbox,
             egress=self.egress,
-            limits=self.config.limits,
+            limits=limits,
             clock=self.clock,
         )
-        self.builder.start()
-        self._restart_output()
-        self._busy_due = self.clock.monotonic() + CONT_WAIT
-        return self.do_cont()
+        self.worker.build(builder)
+        self.worker.lane.build(self.clock.monotonic())
 
-    def do_cont(self) -> Request:
-        """Wait for the build; return ``BUILT`` at its end, else ``BUSY`` or (level 1) ``OUTPUT``.
+    def do_cont(self) -> None:
+        """Wait for the build: ``BUILT`` follows at its end, else ``BUSY`` or (level 1) ``OUTPUT``.
 
         ``BUSY`` is due every ten seconds, ``OUTPUT`` when the log has grown.
         """
         if self.builder is None:  # there is no build to continue
-            return self._idle()
-        while self.builder.is_alive():
-            now = self.clock.monotonic()
-            if now >= self._busy_due:
-                return self._busy()
-            if now >= self._output_due:
-                self._output_due = now + OUTPUT_WAIT
-                output = SlaveOutput(*self.builder.output_since(self._sent))
-                self._sent = output.offset + len(output.text)
-                if output.text:
-                    return "OUTPUT", output
-            self._wait(min(self._busy_due, self._output_due) - now)
-        fault = LOST if self.builder.lost else slave_fault(self.builder.output)
-        if not self.builder.status and fault is not None:
-            self._suspect = True
-        if self.builder.lost:
-            self.logger.error("%s (%s)", LOST.what, LOST.cure)
-        word = "built" if self.builder.status else "failed to build"
-        self.logger.info("%s %s %s", word, self.builder.package, self.builder.version)
-        built = self.builder.as_message()
-        return "BUILT", built if self.config.level > 0 else built[:4]
+            self.worker.lane.rest(self.clock.monotonic(), 0.0)
+        else:
+            self.worker.lane.step = Step.BUILD
 
-    def _busy(self) -> Request:
-        self._busy_due = self.clock.monotonic() + CONT_WAIT
-        return "BUSY", self.get_status()
-
-    def _restart_output(self) -> None:
-        """Send the log from its beginning."""
-        self._sent = 0
-        due = self.clock.monotonic() + OUTPUT_WAIT
-        self._output_due = due if self.config.level > 0 else math.inf
-
-    def do_send(self, filename: str) -> Request:
-        """Send a file of the build over the file wire."""
+    def do_send(self, filename: str) -> None:
+        """Send a file of the build over the file wire; ``SENT`` follows."""
+        self.worker.lane.step = Step.SEND
         wheels = self.builder.wheels if self.builder is not None else []
         wheel = next((wheel for wheel in wheels if wheel.filename == filename), None)
         if wheel is None:
             self.logger.error("the master requests %s, which this slave has not built", filename)
-            return "SENT", NoData
+            return
         self.logger.info("sending %s (%d bytes)", filename, wheel.filesize)
-        self.systemd.status(f"sending {filename}")
+        self.worker.send(partial(self._transfer, wheel, self.slave_id or 0))
+
+    def _transfer(self, wheel: Wheel, slave_id: int, check: Callable[[], None]) -> None:
+        """Send *wheel*, in a thread of its own."""
         with self.ctx.socket(zmq.DEALER) as queue:
             queue.hwm = 10
             queue.identify(self.pair)
             queue.connect(self.file_queue)
-            try:
-                wheel.transfer(queue, self.slave_id or 0, self.connection.check)
-            except (Unavailable, OSError) as exc:
-                # The master notices when it verifies the file, and asks again.
-                self.logger.error(
-                    "could not send %s, the master has to ask again: %s", filename, exc
-                )
-        return "SENT", NoData
+            wheel.transfer(queue, slave_id, check)
 
-    def do_done(self) -> Request:
-        """Remove the build, and request another."""
-        if self.builder is not None and self.builder.is_alive():
-            self.logger.info("abandoning %s %s", self.builder.package, self.builder.version)
-        self.clean_up_build()
-        return self._idle()
+    def do_done(self) -> None:
+        """Remove the build, and ask for another."""
+        worker = self.worker
+        if worker.builder is not None and worker.works:
+            self.logger.info("abandoning %s %s", worker.builder.package, worker.builder.version)
+        worker.clear()
+        worker.lane.step = Step.CLEAR
 
-    def do_die(self) -> Request:
+    def do_die(self) -> None:
         """End the slave, as an operator commanded."""
+        self.worker.lane.step = Step.CLEAR  # it listens no more
         raise SystemExit(0)
-
-    def check_itself(self) -> str:
-        """Return why each build would fail here, and what to do; ``""`` if they would not.
-
-        Other faults are logged; the master learns of them with the next ``HELLO``.
-        """
-        fatal, lacks = check(self.interpreter.path, self.pip, self.dir)
-        if lacks != self.lacks:
-            self.lacks = lacks
-            for lack in lacks:
-                self.logger.warning("some builds will fail: %s", lack)
-        self._suspect = bool(fatal)
-        return "; ".join(fatal)
-
-    def _idle(self) -> Request:
-        """Return the request for a build, as soon as this slave can build.
-
-        On a full disk, every build would fail. Everything else is checked after a failed build that
-        shows a fault of this slave.
-        """
-        logged, pause = "", SLEEP_MAX
-        while why := why_unusable(self.dir) or (self._suspect and self.check_itself()):
-            if why != logged:
-                logged = why
-                self.logger.error("%s; asking for no work until then", why)
-                self.systemd.status(why)
-            self._wait(pause)
-            pause = min(2 * pause, UNFIT_MAX)
-        if logged:
-            self.logger.info("can build in %s again", self.dir)
-        self.systemd.status(f"idle, as number {self.slave_id}")
-        return "IDLE", self.get_status()
 
     # The build ------------------------------------------------------------------------------
 
@@ -526,14 +497,15 @@ class PiWheelsSlave:
 
         Raises ``Unavailable`` if it does not end within *timeout*.
         """
-        builder, self.builder = self.builder, None
-        if builder is None:
-            return
-        builder.stop()
-        builder.join(timeout.total_seconds())
-        if builder.is_alive():
-            raise Unavailable(f"the build of {builder.package} does not end: restart this slave")
-        builder.close()
+        self.worker.clear(timeout)
+        self.worker.wait()
+
+    def _clean_up(self) -> None:
+        """End all builds at once, and remove their files."""
+        for worker in self.workers:
+            worker.clear()
+        for worker in self.workers:
+            worker.wait()
 
     def get_status(self) -> SlaveStats:
         """Return the statistics of this machine."""
@@ -553,38 +525,15 @@ def _egress(config: SlaveConfig, pip: Sequence[str]) -> Egress:
     return Egress(settings, index, allowed, offline=config.offline_build)
 
 
-def problems(config: SlaveConfig) -> Iterator[str]:
-    """Yield what would prevent a slave with *config* from building, each with its remedy."""
-    folder = config.dir or Path(tempfile.gettempdir())
-    try:
-        refuse_root("piw-slave")
-    except Fatal as exc:
-        yield str(exc)
-    try:
-        python = probe(config.python).path
-        found = check(python, pip_command(python), folder)
-    except Fatal as exc:
-        yield str(exc)
-        if why := why_unusable(folder):
-            yield why
-    else:
-        yield from (*found.fatal, *found.lacks)
-    try:
-        if config.join is None:
-            client_pair(config.key, config.master_key)
-    except Fatal as exc:
-        yield str(exc)
-    for name, address_ in zip(("slave", "file"), config.queues, strict=True):
-        option_ = f"--{name}-queue" if getattr(config, f"{name}_queue") else "--master"
-        if why := reaching_problem(address_, option_):
-            yield why
-
-
 @program(
     "piw-slave",
     SlaveConfig,
     examples=[
         ("piw-slave --master farm.example", "build for the farm on that machine"),
+        (
+            "piw-slave -m farm.example --python all --jobs auto",
+            "for each Python of this machine, as many builds at once as it has room for",
+        ),
         (
             "piw-slave -m farm.example --python /opt/python3.13/bin/python3",
             "build for another interpreter than the one that runs it",
@@ -601,8 +550,10 @@ def main(config: SlaveConfig) -> int:
     reopen_on_hangup()
     if config.join is not None and (config.level == 0 or config.master_key):
         usage_error("piw-slave", config, "--join needs level 1, and names the master's key itself")
+    if config.level == 0 and (config.jobs != 1 or config.python[1:] or ALL in config.python):
+        usage_error("piw-slave", config, "several interpreters or builds at once need level 1")
     slave = PiWheelsSlave(config)
-    if why := slave.check_itself():
+    if why := slave.readiness.check_itself(at_start=True):
         raise Fatal(why)
     slave.join()
     for sign in (signal.SIGTERM, signal.SIGINT):

@@ -195,6 +195,11 @@ class Builder(Thread):
         """What the build has asked its proxy for."""
         return self._network.entries() if self._network else ()
 
+    def memory(self) -> int:
+        """Return the bytes of memory that the build uses now."""
+        process = self._process
+        return 0 if process is None or not self.is_alive() else process.memory()
+
     def as_message(self) -> list[Any]:
         """Return the data of ``BUILT`` (protocols.md)."""
         files = [wheel.as_message() for wheel in self.wheels]

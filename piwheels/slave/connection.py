@@ -1,24 +1,25 @@
-"""The slave's connection to its master: one request at a time, and the pauses between attempts."""
+"""The slave's connection to its master, and the pauses between attempts."""
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import zmq
 
 from piwheels.core.clock import SYSTEM
+from piwheels.core.codec import NoData
 from piwheels.core.errors import BadMessage, PiWheelsError, Unavailable
 from piwheels.core.protocols import LEVEL_1_ID
 from piwheels.core.transport import REFUSALS, Poller
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable, Iterator
-    from datetime import timedelta
+    from collections.abc import Callable, Iterable, Iterator
 
     from piwheels.core.clock import Clock
     from piwheels.core.keys.files import KeyPair
@@ -28,10 +29,13 @@ __all__ = ["Connection", "MasterTimeout", "Request", "SlaveRefused", "Stopped"]
 
 #: The pause before the slave connects again, in seconds: the first one, and the longest.
 RETRY_FIRST, RETRY_MAX = 0.2, 5.0
-#: The same for a slave that the master has refused.
-REFUSED_FIRST, REFUSED_MAX = 1.0, 60.0
 #: Seconds to wait for the reply to HELLO before a log message reports it.
 PATIENCE: Final = 5.0
+#: The longest wait for replies, in seconds: between two looks at the connection and the clock.
+SLICE: Final = 0.5
+
+#: The line of the log about a refusal.
+REFUSED: Final = "the master refused this slave: %s; trying again in %.0f s"
 
 #: A request to the master: its name and its data.
 Request = tuple[str, Any]
@@ -69,6 +73,26 @@ class Pauses:
         self._next = self._first
 
 
+class Wake:
+    """Ends the wait of the conversation from any thread, or from a signal handler."""
+
+    def __init__(self) -> None:
+        self._event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait for."""
+        return self._event
+
+    def set(self) -> None:
+        """End the wait."""
+        os.eventfd_write(self._event, 1)
+
+    def clear(self) -> None:
+        """Let the next wait last."""
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._event)
+
+
 class Connection:
     """A slave's connection to the master at *address*, opened again as often as it is lost.
 
@@ -90,6 +114,7 @@ class Connection:
         #: The key of the slave.
         self.pair = pair
         self.stopping = False
+        self.wake = Wake()
         #: The time of the last reply, in seconds since boot.
         self.last_reply = clock.since_boot()
         self._level = level
@@ -97,98 +122,70 @@ class Connection:
         self._alive = alive
         self._logger = logger
         self._losses = Pauses(RETRY_FIRST, RETRY_MAX)
-        self._refusals = Pauses(REFUSED_FIRST, REFUSED_MAX)
-        #: Whether the slave repeated its HELLO, and the master has not accepted it since.
-        self._greets_again = False
+        #: When to report that no master has answered.
+        self._report_at = math.inf
         self._monitor: Socket | None = None
         self._queue: Socket | None = None
+        self._poller = Poller()
 
     @contextmanager
     def open(self, queue: Socket) -> Iterator[None]:
-        """Connect *queue* for the duration of the block; send ``BYE`` if the slave ends in it."""
+        """Connect *queue*, a DEALER socket, for the duration of the block."""
         if self._level > 0:
             # It tells the master that the slave understands the replies HELLO and REFUSED.
             queue.setsockopt(zmq.ROUTING_ID, LEVEL_1_ID + os.urandom(16))
         try:
             with queue.monitor(zmq.EVENT_DISCONNECTED | REFUSALS) as self._monitor:
-                self._queue = queue
+                self._queue, self._poller = queue, Poller()
+                for each in (queue, self._monitor, self.wake):
+                    self._poller.register(each)
+                self._report_at = self._clock.monotonic() + PATIENCE
                 queue.identify(self.pair)
                 queue.connect(self.address)
                 yield
-        except (SystemExit, Stopped):
-            self._say_bye(queue)
-            raise
         finally:
             self._monitor = None
 
-    def ask(
-        self, queue: Socket, request: Request, timeout: timedelta, forgotten: timedelta
-    ) -> Request:
-        """Send *request* on *queue*, and return the master's reply.
-
-        Waits up to *timeout*; at level 1 for the reply to ``HELLO`` without limit (at level 0, no
-        reply can be a refusal). Raises ``MasterTimeout`` if there is none, and ``SlaveRefused`` if
-        the reply is ``REFUSED``.
-
-        At level 0, ``DIE`` has other meanings, too. In reply to ``HELLO``, it refuses the slave
-        (``SlaveRefused``). After a lost connection, or when the master has heard nothing for longer
-        than *forgotten*, it does not know the slave any more (``MasterTimeout``).
-        """
-        silent = self._clock.since_boot() - self.last_reply
-        hello = request[0] == "HELLO"
+    def send(self, lane: int, request: Request) -> None:
+        """Send the *request* of a *lane*. Raises ``MasterTimeout``."""
+        assert self._queue is not None  # noqa: S101 (it is open)
         try:
-            queue.send_msg(*request, flags=zmq.DONTWAIT)
+            self._queue.send_lane_msg(lane, *request, flags=zmq.DONTWAIT)
         except Unavailable:  # 0MQ has dropped a connection that the master has refused
             self.check()
             raise MasterTimeout(f"lost the master at {self.address}") from None
-        unlimited = hello and self._level > 0
-        reply = self._reply(queue, None if unlimited else timeout.total_seconds(), hello=hello)
-        match reply:
-            case ("REFUSED", why):
-                raise SlaveRefused(why)
-            case ("HELLO", _) if hello or self._greets_again:
-                raise SlaveRefused("it requests HELLO again and again")
-            case ("DIE", _) if hello and self._level == 0:
-                raise SlaveRefused("it accepts no more slaves (see its log)")
-            case ("HELLO", _):
-                self._greets_again = True
-            case ("ACK", _):
-                pass  # ACK does not prove that the master accepts this slave
-            case ("DIE", _) if self._level == 0 and (
-                self._lost or silent > forgotten.total_seconds()
-            ):
-                raise MasterTimeout("the master does not know this slave any more")
-            case _:
-                self._refusals.reset()
-                self._greets_again = False
-        return reply
 
-    def _reply(self, queue: Socket, limit: float | None, *, hello: bool) -> Request:
-        poller = Poller()
-        poller.register(queue)
-        poller.register(self._monitor)
-        begin = self._clock.monotonic()
-        logged = False
-        while limit is None or self._clock.monotonic() - begin < limit:
-            if self.stopping:
-                raise Stopped
-            ready = poller.poll(0.5)
-            if queue in ready:
-                try:
-                    reply = queue.recv_msg()
-                except BadMessage as exc:
-                    raise MasterTimeout(f"cannot understand the master ({exc})") from exc
-                self.last_reply = self._clock.since_boot()
-                return reply
-            self.check()
-            if hello and not logged and self._clock.monotonic() - begin > PATIENCE:
-                logged = True
-                self._logger.warning("no master at %s yet: waiting for it", self.address)
-        raise MasterTimeout(f"no reply of the master for {limit:g} s")
+    def receive(self, limit: float) -> Iterator[tuple[int, str, Any]]:
+        """Wait for replies up to *limit* seconds or :data:`SLICE`; yield each with its lane.
 
-    @property
-    def _lost(self) -> bool:
-        return self._monitor is not None and self._monitor.poll(0)
+        Raises as :meth:`check`.
+        """
+        assert self._queue is not None  # noqa: S101 (it is open)
+        if self.stopping:
+            raise Stopped
+        ready = self._poller.poll(max(0.0, min(limit, SLICE)))
+        if self.wake in ready:
+            self.wake.clear()
+        while self._queue.poll(0):
+            try:
+                reply = self._queue.recv_lane_msg()
+            except BadMessage as exc:
+                raise MasterTimeout(f"cannot understand the master ({exc})") from exc
+            self._report_at = math.inf
+            yield reply
+            self.last_reply = self._clock.since_boot()
+        self.check()
+        if self._clock.monotonic() > self._report_at:
+            self._report_at = math.inf
+            self._logger.warning("no master at %s yet: waiting for it", self.address)
+
+    def may_be_forgotten(self, after: float) -> bool:
+        """Return whether the connection is lost, or had no reply for longer than *after* seconds.
+
+        The master may not know this slave any more.
+        """
+        is_lost = self._monitor is not None and self._monitor.poll(0)
+        return is_lost or self._clock.since_boot() - self.last_reply > after
 
     def check(self) -> None:
         """Raise ``Stopped`` if the slave must end, ``MasterTimeout`` if the connection is lost.
@@ -208,13 +205,11 @@ class Connection:
         self._losses.reset()
         self._logger.info("welcomed by the master at %s", self.address)
 
-    def pause_after(self, exc: MasterTimeout | SlaveRefused) -> None:
+    def pause_after(self, exc: MasterTimeout | SlaveRefused, refusals: Pauses) -> None:
         """Log why the connection ended, and wait before the next one: longer each time."""
         if isinstance(exc, SlaveRefused):
-            pause = self._refusals.grow()
-            self._logger.warning(
-                "the master refused this slave: %s; trying again in %.0f s", exc, pause
-            )
+            pause = refusals.grow()
+            self._logger.warning(REFUSED, exc, pause)
         else:
             pause = self._losses.grow()
             self._logger.warning("%s; connecting again", exc)
@@ -223,10 +218,13 @@ class Connection:
             self.check()
             time.sleep(min(0.1, left))
 
-    def _say_bye(self, queue: Socket) -> None:
-        # A REQ socket that waits for a reply cannot send. The master then declares the slave dead.
-        try:
-            queue.send_msg("BYE", flags=zmq.DONTWAIT)
-            queue.close(linger=1)
-        except (zmq.ZMQError, Unavailable):
-            self._logger.debug("could not send BYE to the master")
+    def leave(self, lanes: Iterable[int]) -> None:
+        """Send the ``BYE`` of each of *lanes*, which end."""
+        with suppress(zmq.ZMQError, MasterTimeout, SlaveRefused, Stopped):
+            for lane in lanes:
+                self.send(lane, ("BYE", NoData))
+
+    def close(self) -> None:
+        """Close the socket, once it has sent its last messages."""
+        if self._queue is not None:
+            self._queue.close(linger=1)

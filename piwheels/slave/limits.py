@@ -16,9 +16,9 @@ RESERVE: Final = 64 * 2**20
 MAX_OPEN_FILES: Final = 16_384
 
 
-def _memory() -> int:
-    """Return three quarters of this machine's memory, in bytes."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4 * 3
+def machine_memory() -> int:
+    """Return this machine's memory, in bytes."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class Limits:
 
     silence: timedelta = timedelta(minutes=30)
     cpu: timedelta = timedelta(hours=12)
-    memory: int = 0  #: 0: three quarters of the machine's
+    memory: int = 0  #: 0: three quarters of the machine's, for a single build
     disk: int = 20 * 10**9
     processes: int = 1000
 
@@ -35,7 +35,7 @@ class Limits:
         """Return the limits of all processes together, as a supervisor takes them."""
         return {
             "processes": self.processes,
-            "memory": self.memory or _memory(),
+            "memory": self.memory or machine_memory() // 4 * 3,
             "cpu": int(self.cpu.total_seconds()),
             "disk": self.disk,
         }

@@ -16,7 +16,7 @@ from helpers import patience
 from piwheels.core import transport
 from piwheels.core.errors import BadMessage, Fatal, Unavailable
 from piwheels.core.protocols import NoData, Protocol
-from piwheels.core.transport import Context, Poller, Socket
+from piwheels.core.transport import Context, Poller, Socket, join_address, split_address
 
 TALK = Protocol(recv={"ADD": int, "END": type(NoData)}, send={"SUM": int})
 
@@ -53,6 +53,37 @@ def test_messages_are_checked_when_sent_and_when_received(pair):
         client.send_msg("SUM", 4)
     client.send_msg("END")
     assert server.recv_addr_msg()[1:] == ("END", NoData)
+
+
+def test_each_lane_of_a_peer_has_an_address(pair):
+    server, client = pair(zmq.ROUTER, zmq.DEALER, TALK, reversed(TALK))
+    for lane in (0, 1, 256):
+        client.send_lane_msg(lane, "ADD", lane)
+        address, _, number = server.recv_addr_msg()
+        assert number == lane
+        server.send_addr_msg(address, "SUM", lane + 1)
+        assert client.recv_lane_msg() == (lane, "SUM", lane + 1)
+
+
+@pytest.mark.parametrize("lane", [b"0", b"01", b"257", b"1000", b"-1", b"+1", b" 1", b"x", b"1\n"])
+def test_a_hostile_lane_is_a_bad_message_of_its_peer(pair, lane):
+    server, client = pair(zmq.ROUTER, zmq.DEALER, TALK)
+    client.send_multipart([b"", cbor2.dumps("END")])
+    peer = server.recv_addr_msg()[0]
+    client.send_multipart([lane, b"", cbor2.dumps("END")])
+    with pytest.raises(BadMessage, match="3 frames") as caught:
+        server.recv_addr_msg()
+    assert caught.value.address == peer
+
+
+@given(
+    st.lists(st.sampled_from([b"/", b"1", b"0", b"256", b"257", b"x"]), min_size=1).map(b"".join),
+    st.sampled_from([b"", b"1", b"256"]),
+)
+def test_an_address_is_of_one_peer_and_lane(peer, lane):
+    address = join_address(peer, lane)
+    assert split_address(address) == ([peer, lane] if lane else [peer])
+    assert address == peer or b"/" in address
 
 
 def test_a_bad_message_names_the_peer(pair):

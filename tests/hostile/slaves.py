@@ -155,12 +155,12 @@ PROMISES = (
 )
 
 ATTACKS = (
-    Attack("greets as 9,991 slaves", greet, slaves=100),
-    Attack("greets as 9,991 slaves without a key", greet, slaves=200, by=ADDRESS),
-    Attack("greets and leaves", greet_and_leave, greeted=200),
+    Attack("greets as 9,991 slaves", greet, slaves=200),
+    Attack("greets as 9,991 slaves without a key", greet, slaves=400, by=ADDRESS),
+    Attack("greets and leaves", greet_and_leave, greeted=400),
     Attack("takes one version after the other", take, taken=120),
-    Attack("takes a version for each of its slaves", take_and_keep, slaves=100, taken=100),
-    Attack("takes versions and vanishes", take_and_vanish, slaves=100, taken=100),
+    Attack("takes a version for each of its slaves", take_and_keep, slaves=200, taken=120),
+    Attack("takes versions and vanishes", take_and_vanish, slaves=200, taken=120),
     Attack("fails everything", fail_everything, quarantine=frozenset({"one"})),
     Attack("fails everything without a key", fail_everything, quarantine=frozenset({"one"}),
         by=ADDRESS),

@@ -33,8 +33,8 @@ DOCUMENTED = {
 #: Messages without a method of the same name, with the method that handles them.
 ELSEWHERE = {
     (MrChase, "SENT"): "ImportDesk.sent",
-    (PiWheelsSlave, "HELLO"): "PiWheelsSlave._hello",
-    (PiWheelsSlave, "REFUSED"): "Connection.ask",
+    (PiWheelsSlave, "HELLO"): "Lane.greet",
+    (PiWheelsSlave, "REFUSED"): "Lane.check_reply",
 }
 
 
@@ -126,7 +126,8 @@ def test_a_breakpoint_in_each_documented_method_is_reached(demo, config, driver,
     ask(config, "ADDPKG", ["extra", "", "", False, []])
     ask(config, "ADDVER", ["extra", "1.0", "", False, released, False, False, []])
     with Slave(config, abi=abi, output=True) as old:
-        old.hello().work()
+        old.hello().stats("WAIT")
+        old.work()
         old.stats("BUSY")
         old.say("OUTPUT", [0, "a line\n"])
         old.built(status=False)

@@ -39,14 +39,37 @@ def test_a_lost_connection_is_reported_with_the_address_of_its_peer(tmp_path, ad
             peer.send(b"\x61x")
             assert router.poll(patience(10))
             known.append(router.recv_addr_msg()[0])
-            assert connections.note(known[-1], router.origin.descriptor) is None
+            assert not connections.note(known[-1], router.origin.descriptor)
         for index in (1, 0):
             peers[index].close()
             assert connections.events.poll(patience(10))
             assert list(connections.lost()) == [known[index]]
         # Its descriptor is used again before the event is read.
-        assert connections.note(b"next", router.origin.descriptor) == known[2]
+        assert list(connections.note(b"next", router.origin.descriptor)) == [known[2]]
         peers[2].close()
+        connections.close()
+
+
+def test_a_lost_connection_loses_all_its_lanes(tmp_path):
+    with Context().socket(zmq.ROUTER, None, LOGGER) as router:
+        router.bind(f"ipc://{tmp_path}/socket")
+        connections = Connections(router)
+        peer = zmq.Context.instance().socket(zmq.DEALER)
+        peer.linger = 0
+        peer.setsockopt(zmq.ROUTING_ID, b"host")
+        peer.connect(router.address)
+        known = []
+        for lane in (1, 256, 1):
+            peer.send_multipart([b"%d" % lane, b"", b"\x61x"])
+            assert router.poll(patience(10))
+            known.append(router.recv_addr_msg()[0])
+            assert not connections.note(known[-1], router.origin.descriptor)
+        assert known == [b"host/1", b"host/256", b"host/1"]
+        router.send_addr_msg(b"host/256", "y")
+        assert peer.recv_multipart() == [b"256", b"", b"\x61y"]
+        peer.close()
+        assert connections.events.poll(patience(10))
+        assert list(connections.lost()) == [b"host/1", b"host/256"]
         connections.close()
 
 

@@ -461,6 +461,23 @@ def test_a_key_is_for_the_platform_of_its_first_greeting(farm, keys, caplog):
     assert {slave.native_platform for slave in fleet.slaves.values()} <= {"linux_armv7l"}
 
 
+def test_a_key_is_for_all_that_its_slave_offers(farm, keys):
+    config, public = farm[0], keys.pairs["victim"].public
+    both = [["311", "cp311", each] for each in ("linux_armv7l", "linux_aarch64")]
+    with Victim(keys, config) as victim:
+        assert victim.ask("HELLO", hello("linux_aarch64", offers=both))[0] == "ACK"
+    assert keys.folder.ring().keys[public].platforms == ("linux_aarch64", "linux_armv7l")
+    with Victim(keys, config, VICTIM_ID + b"1") as victim:
+        more = [*both, ["312", "cp312", "musllinux_1_2_x86_64"]]
+        msg, why = victim.ask("HELLO", hello("linux_aarch64", offers=more))
+        assert (msg, "not for musllinux_1_2_x86_64" in why) == ("REFUSED", True)
+    with Victim(keys, config, VICTIM_ID + b"2") as victim:
+        assert victim.ask("HELLO", hello("linux_armv7l"))[0] == "ACK"
+        keys.change(lambda ring: ring.move("victim", ("linux_aarch64",)))
+        until(lambda: len(config.gate.ring.keys[public].platforms) == 1)
+        assert victim.ask("IDLE", STATS)[0] == "REFUSED"
+
+
 def test_operators_are_known_by_their_keys(farm, keys, caplog):
     config, ports, master, fleet = farm
     with keys.client(zmq.DEALER, "operator") as client:

@@ -338,7 +338,8 @@ def test_each_request_calls_its_documented_method(farm, monkeypatch):
         monkeypatch.setattr(SlaveDriver, name, record)
     name, content = wheel()
     with Slave(farm.config_used, level=1) as slave:
-        slave.hello().work()
+        assert slave.hello().stats("WAIT") == ("SLEEP", False)
+        slave.work()
         slave.stats("BUSY")
         slave.say("OUTPUT", [0, "text"])
         slave.built(state_of(name, content))

@@ -8,7 +8,7 @@ import pytest
 
 from clocks import StepClock
 from helpers import add_source, patience
-from piwheels.slave import app
+from piwheels.slave import lane
 from piwheels.slave.app import PiWheelsSlave, SlaveConfig
 from toy_master import Master
 
@@ -85,21 +85,29 @@ def level():
 
 
 @pytest.fixture
+def jobs():
+    """How many builds the slave runs at once."""
+    return 1
+
+
+@pytest.fixture
 def pip():
     """The command by which the slave runs pip (``None``: the real pip)."""
     return [sys.executable, "-I", "-S", "-c", QUICK_PIP]
 
 
 @pytest.fixture
-def slave(master, work, level, pip, source, monkeypatch):  # noqa: PLR0917
+def slave(master, work, level, jobs, pip, source, monkeypatch):  # noqa: PLR0917
     """A slave that runs in a thread. It must end with status 0 and leave no files."""
-    monkeypatch.setattr(app, "CONT_WAIT", 0.5)
-    monkeypatch.setattr(app, "SLEEP_FIRST", 0.1)
+    monkeypatch.setattr(lane, "CONT_WAIT", 0.5)
+    monkeypatch.setattr(lane, "SLEEP_FIRST", 0.1)
     queues = dict(zip(("slave_queue", "file_queue"), master.addresses, strict=True))
     # The builds of these tests wait for files outside of their folders.
-    config = SlaveConfig(dir=work, label="toy", level=level, sandbox="none", **queues)
+    about = {"label": "toy", "level": level, "jobs": jobs, "sandbox": "none"}
+    config = SlaveConfig(dir=work, **about, **queues)
     made = PiWheelsSlave(config, StepClock())
-    made.pip = pip or made.pip
+    for workshop in made.workshops:
+        workshop.pip = pip or workshop.pip
     ended = []
     thread = threading.Thread(target=lambda: ended.append(made.run()))
     thread.start()

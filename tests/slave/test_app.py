@@ -24,10 +24,11 @@ from piwheels.core.errors import Fatal
 from piwheels.core.host.supervision import descendants
 from piwheels.core.protocols import LEVEL_1_ID, slave_driver
 from piwheels.core.states import Fetch, Trial
-from piwheels.slave import app
+from piwheels.slave import app, lane, readiness
 from piwheels.slave.app import PiWheelsSlave, SlaveConfig
 from piwheels.slave.builder import Builder
 from piwheels.slave.connection import MasterTimeout, Pauses
+from piwheels.slave.selfcheck import Findings
 from toy_master import NAME
 
 
@@ -90,8 +91,7 @@ def test_a_slave_resumes_its_build_after_the_master_restarts(master, slave, gate
 def test_a_slave_notices_a_lost_connection_in_every_state(
     master, slave, source, moment, monkeypatch
 ):
-    monkeypatch.setattr(app, "SLEEP_FIRST", 60.0)
-    slave._pause = 60.0
+    slave.worker.lane._pause = 60.0
     master.welcome()
     master.receive("IDLE")
     if moment == "pause":
@@ -122,9 +122,10 @@ def test_stop_ends_a_slave_immediately_in_mid_transfer(master, slave, source):
 
 
 def test_a_slave_without_disk_space_requests_no_build(master, slave, monkeypatch):
-    monkeypatch.setattr(app, "SLEEP_MAX", 0.1)
+    monkeypatch.setattr(readiness, "UNFIT_FIRST", 0.1)
+    monkeypatch.setattr(readiness, "UNFIT_MAX", 0.1)
     reasons = ["no room"]
-    monkeypatch.setattr(app, "why_unusable", lambda _: reasons[0] if reasons else "")
+    monkeypatch.setattr(readiness, "why_unusable", lambda _: reasons[0] if reasons else "")
     master.welcome()
     assert not master.queue.poll(0.5)
     reasons.clear()
@@ -134,10 +135,11 @@ def test_a_slave_without_disk_space_requests_no_build(master, slave, monkeypatch
 def test_a_slave_checks_itself_after_a_failure_of_its_own(
     master, slave, source, monkeypatch, caplog
 ):
-    monkeypatch.setattr(app, "SLEEP_MAX", 0.1)
+    monkeypatch.setattr(readiness, "UNFIT_FIRST", 0.1)
+    monkeypatch.setattr(readiness, "UNFIT_MAX", 0.1)
     faults = [["no ssl"], ["no ssl"], []]
     lacks = ["no compiler"]
-    monkeypatch.setattr(app, "check", lambda *_: (faults.pop(0), lacks))
+    monkeypatch.setattr(readiness, "check", lambda *_: Findings(faults.pop(0), lacks))
     source("raise SystemExit('the ssl module in Python is not available')")
     master.give_build()
     assert not master.built().status
@@ -164,7 +166,7 @@ def test_only_a_slave_of_level_1_says_what_came_of_its_build(master, slave, leve
 
 @pytest.mark.parametrize("level", [0])
 def test_at_level_0_die_in_reply_to_hello_is_a_refusal(master, slave, caplog):
-    slave.connection._refusals = Pauses(0.1, 0.4)
+    slave.worker.lane.refusals = Pauses(0.1, 0.4)
     for _ in range(3):
         master.receive("HELLO")
         master.say("DIE")
@@ -182,13 +184,8 @@ def test_at_level_0_die_after_a_long_silence_does_not_end_the_slave(master, slav
     assert not master.welcome_id().startswith(LEVEL_1_ID)
     master.receive("IDLE")
     # This machine was suspended: the master declared the slave dead, but the connection is open.
-    master.say("SLEEP", data=False)
-    master.receive("IDLE")
-    slave._wait = lambda _: setattr(slave.connection, "last_reply", -3600.0)
-    master.say("SLEEP", data=False)
-    master.receive("IDLE")
+    slave.connection.last_reply -= 3600
     master.say("DIE")
-    del slave._wait
     master.welcome()
     master.receive("IDLE")
 
@@ -221,7 +218,7 @@ def test_an_unknown_slave_sends_hello_again_and_keeps_its_build(master, slave, g
 
 
 def test_a_slave_pauses_if_the_master_requests_hello_repeatedly(master, slave, caplog):
-    slave.connection._refusals = Pauses(0.1, 0.4)
+    slave.worker.lane.refusals = Pauses(0.1, 0.4)
     master.welcome()
     for _ in range(2):
         master.receive("IDLE")
@@ -233,7 +230,7 @@ def test_a_slave_pauses_if_the_master_requests_hello_repeatedly(master, slave, c
 
 def test_a_refused_slave_keeps_its_build_and_tries_again(master, slave, gate, caplog):
     pauses = Pauses(0.1, 0.4)
-    slave.connection._refusals = pauses
+    slave.worker.lane.refusals = pauses
     first = master.welcome_id()
     master.receive("IDLE")
     master.say("BUILD", ("demo", "1.0"))
@@ -292,8 +289,8 @@ def test_a_clock_step_ends_neither_build_nor_transfer(master, slave, gate, step)
 
 
 def test_a_slave_sends_the_log_while_it_grows(master, slave, source, monkeypatch):
-    monkeypatch.setattr(app, "CONT_WAIT", 1.0)
-    monkeypatch.setattr(app, "OUTPUT_WAIT", 0.2)
+    monkeypatch.setattr(lane, "CONT_WAIT", 1.0)
+    monkeypatch.setattr(lane, "OUTPUT_WAIT", 0.2)
     source("for n in range(30): print('line', n, '\u20ac', flush=True); time.sleep(0.1)")
     master.give_build()
     sent, heard, moments = "", [], []
@@ -316,8 +313,8 @@ def test_a_slave_sends_the_log_while_it_grows(master, slave, source, monkeypatch
 
 @pytest.mark.parametrize("reply", ["DONE", "DIE"])
 def test_a_slave_obeys_the_reply_to_output(master, slave, source, monkeypatch, reply):
-    monkeypatch.setattr(app, "CONT_WAIT", 3.0)
-    monkeypatch.setattr(app, "OUTPUT_WAIT", 0.1)
+    monkeypatch.setattr(lane, "CONT_WAIT", 3.0)
+    monkeypatch.setattr(lane, "OUTPUT_WAIT", 0.1)
     source("print('zzz', flush=True); time.sleep(60)")
     master.give_build()
     master.output_with("zzz")
@@ -326,8 +323,8 @@ def test_a_slave_obeys_the_reply_to_output(master, slave, source, monkeypatch, r
 
 
 def test_a_new_master_receives_the_log_from_its_beginning(master, slave, source, monkeypatch):
-    monkeypatch.setattr(app, "CONT_WAIT", 1.0)
-    monkeypatch.setattr(app, "OUTPUT_WAIT", 0.1)
+    monkeypatch.setattr(lane, "CONT_WAIT", 1.0)
+    monkeypatch.setattr(lane, "OUTPUT_WAIT", 0.1)
     source("print('zzz', flush=True); time.sleep(60)")
     master.give_build()
     master.output_with("zzz")
@@ -341,12 +338,12 @@ def test_a_new_master_receives_the_log_from_its_beginning(master, slave, source,
 
 
 def test_a_slave_of_level_0_sends_no_output(master, work, source, pip, monkeypatch):
-    monkeypatch.setattr(app, "CONT_WAIT", 0.5)
-    monkeypatch.setattr(app, "OUTPUT_WAIT", 0.1)
+    monkeypatch.setattr(lane, "CONT_WAIT", 0.5)
+    monkeypatch.setattr(lane, "OUTPUT_WAIT", 0.1)
     source("print('zzz', flush=True); time.sleep(1.5)")
     queues = dict(zip(("slave_queue", "file_queue"), master.addresses, strict=True))
     old = PiWheelsSlave(SlaveConfig(dir=work, level=0, **queues))
-    old.pip = pip
+    old.workshops[0].pip = pip
     thread = threading.Thread(target=old.run)
     thread.start()
     try:
@@ -363,7 +360,7 @@ def test_a_slave_of_level_0_sends_no_output(master, work, source, pip, monkeypat
 def test_at_level_0_a_hello_without_a_reply_is_repeated(master, work):
     queues = dict(zip(("slave_queue", "file_queue"), master.addresses, strict=True))
     old = PiWheelsSlave(SlaveConfig(dir=work, level=0, **queues))
-    with old.ctx.socket(zmq.REQ, reversed(slave_driver)) as queue, pytest.raises(MasterTimeout):
+    with old.ctx.socket(zmq.DEALER, reversed(slave_driver)) as queue, pytest.raises(MasterTimeout):
         old.main_loop(queue, timedelta(seconds=0.5))
     master.receive("HELLO")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from piwheels.slave import app, selfcheck
+from piwheels.slave import app, selfcheck, workshops
 from piwheels.slave.selfcheck import check
 
 PIP = [sys.executable, "-I", "-m", "pip"]
@@ -73,6 +73,6 @@ def test_a_python_that_does_not_work_is_reported(seconds, tmp_path, monkeypatch)
 
 def test_a_slave_that_cannot_build_does_not_start(broken, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PIW_ALLOW_ROOT", "1")
-    monkeypatch.setattr(app, "pip_command", lambda _: PIP)
+    monkeypatch.setattr(workshops, "pip_command", lambda _: PIP)
     assert app.main(["--python", str(broken), "--dir", str(tmp_path)]) == 1
     assert "has no module ssl: install all of Python" in capsys.readouterr().err

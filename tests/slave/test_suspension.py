@@ -21,11 +21,11 @@ LIMIT, SUSPENDED = 14, 18
 SLAVE = f"""
 from datetime import timedelta
 from piwheels.core.host import processes
-from piwheels.slave import app
-app.CONT_WAIT = app.OUTPUT_WAIT = 0.5
+from piwheels.slave import app, lane, workshops
+lane.CONT_WAIT = lane.OUTPUT_WAIT = 0.5
 processes.GRACE = 2.0
 app.PiWheelsSlave.main_loop.__defaults__ = (timedelta(seconds={LIMIT}),)
-app.pip_command = lambda _: PIP
+workshops.pip_command = lambda _: PIP
 raise SystemExit(app.main())
 """
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from piwheels.core.host import supervision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,12 +22,33 @@ def ask(command: Sequence[str | Path], seconds: float) -> subprocess.CompletedPr
 
     Raises ``OSError`` if it cannot start, ``subprocess.TimeoutExpired`` after *seconds*.
     """
-    return subprocess.run(
+    with own_child(
         command,
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         encoding="utf-8",
         errors="replace",
-        timeout=seconds,
-        check=False,
-    )
+    ) as process:
+        try:
+            output, errors = process.communicate(timeout=seconds)
+        finally:
+            process.kill()  # if it has not ended
+            process.wait()
+            supervision.forget_child(process.pid)
+    return subprocess.CompletedProcess(command, process.returncode, output, errors)
+
+
+def own_child(command: Sequence[str | Path], **options: Any) -> subprocess.Popen[Any]:
+    """Start *command* as ``subprocess.Popen`` does; it is no process that this one adopted.
+
+    Call ``supervision.forget_child`` when it has ended.
+    """
+    processes: list[subprocess.Popen[Any]] = []
+
+    def start() -> int:
+        processes.append(subprocess.Popen(command, **options))
+        return processes[0].pid
+
+    supervision.start_child(start)
+    return processes[0]

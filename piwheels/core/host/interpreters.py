@@ -1,21 +1,26 @@
-"""Probe Python interpreters for the tags of the wheels that they build (PEP 425)."""
+"""Find Python interpreters, and probe them for the tags of the wheels that they build (PEP 425)."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from piwheels.core.errors import Fatal
 from piwheels.core.host.commands import ask
 from piwheels.core.wheels.targets import Target, family
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+#: In place of a path: all interpreters that are found on this machine.
+ALL: Final = "all"
+
+_NAME: Final = re.compile(r"python3(\.[0-9]{1,3}t?)?", re.ASCII)
 _PROBE_SECONDS = 30.0
 _TAG = re.compile(r"[a-z0-9_]{1,100}", re.ASCII)
 
@@ -68,6 +73,31 @@ class Interpreter(NamedTuple):
     def dotted(self) -> str:
         """The version in pip's notation: ``"3.11"``."""
         return f"{self.py_version[0]}.{self.py_version[1:]}"
+
+
+def found_interpreters(
+    environ: Mapping[str, str] = os.environ, root: Path = Path("/")
+) -> list[Path]:
+    """Return the paths of this machine's interpreters, the running one first.
+
+    They are those of the system, of pyenv and of uv; each program is there once.
+    """
+    found = {Path(sys.executable).resolve(): Path(sys.executable)}
+    for path in _places(environ, root):
+        if _NAME.fullmatch(path.name) and os.access(path, os.X_OK):
+            found.setdefault(path.resolve(), path)
+    return list(found.values())
+
+
+def _places(environ: Mapping[str, str], root: Path) -> Iterator[Path]:
+    for folder in ("usr/bin", "usr/local/bin"):
+        yield from sorted((root / folder).glob("python3.*"))
+    home = Path(environ.get("HOME") or "/nonexistent")
+    pyenv = Path(environ.get("PYENV_ROOT") or home / ".pyenv")
+    data = Path(environ.get("XDG_DATA_HOME") or home / ".local/share")
+    uv = Path(environ.get("UV_PYTHON_INSTALL_DIR") or data / "uv/python")
+    yield from sorted(pyenv.glob("versions/*/bin/python3"))
+    yield from sorted(uv.glob("*/bin/python3*"))
 
 
 def probe(path: Path | None = None, prefix: Sequence[str] = ()) -> Interpreter:

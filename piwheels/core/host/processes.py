@@ -22,6 +22,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
 
 from piwheels.core.clock import SYSTEM
 from piwheels.core.host import supervision
+from piwheels.core.host.commands import own_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -49,10 +50,6 @@ _PIP_DROP = (
     "PIP_PYTHON PIP_LOG PIP_QUIET PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_REQUIRE_VIRTUALENV "
     "PIP_WHEEL_DIR PIP_DRY_RUN PIP_REPORT PIP_CONFIG_FILE"
 )
-
-
-#: The pids of the supervisors of this process.
-_supervisors: set[int] = set()
 
 
 class Process(Protocol):
@@ -139,7 +136,7 @@ class Supervised:
         }
         try:
             # In its own session, so that Ctrl+C at the terminal reaches only the slave.
-            self._process = subprocess.Popen(
+            self._process = own_child(
                 [sys.executable, "-I", "-S", supervision.__file__, json.dumps(spec)],
                 env=dict(env),
                 stdin=subprocess.PIPE,
@@ -153,7 +150,6 @@ class Supervised:
             raise
         finally:
             os.close(status)
-        _supervisors.add(self._process.pid)
         self._ending: Ending | None = None
 
     def __enter__(self) -> Self:
@@ -167,6 +163,11 @@ class Supervised:
         """Standard output and error of the command, in the order of writing, unbuffered."""
         assert self._process.stdout is not None  # noqa: S101 (it was asked for)
         return self._process.stdout
+
+    def memory(self) -> int:
+        """Return the bytes of memory that the command and its descendants use now."""
+        used = supervision.use(supervision.descendants(self._process.pid))
+        return used["memory"] + used["shared"]
 
     def read(self, size: int = 65536) -> bytes:
         """Return the next bytes of the output; ``b""`` at its end, or if it is overdue."""
@@ -258,9 +259,9 @@ class Supervised:
         self._kill_adopted()
 
     def _kill_adopted(self) -> None:
-        _supervisors.discard(self._process.pid)
+        supervision.forget_child(self._process.pid)
         if supervision.is_subreaper():
-            supervision.kill_descendants(_KILL_SECONDS, _supervisors)
+            supervision.kill_adopted(_KILL_SECONDS)
 
 
 def build_environment(
@@ -295,7 +296,7 @@ def build_environment(
 def adopt_orphans() -> None:
     """Become the parent of the processes that a killed supervisor leaves, to find and kill them.
 
-    Only for a process with no other children than its supervisors.
+    Only for a process that starts all its children with :func:`~.commands.own_child`.
     """
     supervision.become_subreaper()
 

@@ -29,11 +29,13 @@ import signal
 import stat
 import sys
 import time
+from _thread import allocate_lock
 from contextlib import suppress
+from functools import partial
 
 TYPE_CHECKING = False  # checkers know this name; the real one would cost the import of typing
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable
     from typing import Any, TypedDict
 
     class Spec(TypedDict):
@@ -66,6 +68,9 @@ _TASKS_PER_PROCESS = 4  # the limit of threads, for each process of the limit
 _MAX_GAP = 5.0  # as piwheels.core.clock.MAX_GAP
 _CAUTION = 20  # so many times as long as a reading takes, it is not repeated
 _JOIN_SESSION_KEYRING = 1
+#: The children that this process has started itself, and the lock that a start needs.
+_children: set[int] = set()
+_starting = allocate_lock()
 #: The number of keyctl(2) for programs of 64 bits and of 32, by the kernel's machine.
 KEYCTL = {
     "x86_64": (250, 288), "i686": (0, 288), "aarch64": (219, 311), "armv8l": (0, 311),
@@ -361,6 +366,28 @@ def is_subreaper() -> bool:
     return bool(answer)
 
 
+def kill_adopted(seconds: float) -> None:
+    """Kill the descendants of this process, but not its own children and what is below them."""
+    with _starting:
+        kill_descendants(seconds, _children)
+
+
+def start_child(start: Callable[[], int]) -> int:
+    """Call *start*, which starts a child of this process; return its pid.
+
+    :func:`kill_adopted` leaves it alone until :func:`forget_child`.
+    """
+    with _starting:
+        pid = start()
+        _children.add(pid)
+    return pid
+
+
+def forget_child(pid: int) -> None:
+    """Forget the child *pid*, which has ended."""
+    _children.discard(pid)
+
+
 def kill_descendants(seconds: float, keep: Collection[int] = ()) -> bool:
     """Kill all descendants of this process; return whether none is left after *seconds*.
 
@@ -434,10 +461,15 @@ def remove_tree(path: str) -> bool:
     for command in (("rm", "-rf"), ("chmod", "-R", "u+rwX"), ("rm", "-rf")):
         if not os.path.lexists(path):
             return True
-        null = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in range(3)]
-        pid = os.posix_spawnp(command[0], [*command, "--", path], os.environ, file_actions=null)
+        pid = start_child(partial(_spawn_quietly, *command, "--", path))
         os.waitpid(pid, 0)
+        forget_child(pid)
     return not os.path.lexists(path)
+
+
+def _spawn_quietly(*command: str) -> int:
+    null = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in range(3)]
+    return os.posix_spawnp(command[0], command, os.environ, file_actions=null)
 
 
 def _kill(pid: int) -> None:

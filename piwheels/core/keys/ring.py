@@ -76,14 +76,16 @@ class Enrolled(NamedTuple):
             return f"the key of {self.name} has expired on {self.until:%Y-%m-%d}"
         return ""
 
-    def why_not_for(self, platform: str) -> str:
-        """Return why a slave with this key may not build for *platform*; ``""``: it may."""
-        if not self.platforms or platform in self.platforms:
+    def why_not_for(self, *platforms: str) -> str:
+        """Return why a slave with this key may not build for *platforms*; ``""``: it may."""
+        others = [each for each in platforms if each not in self.platforms]
+        if not self.platforms or not others:
             return ""
         known = " and ".join(self.platforms)
+        wanted = " ".join(f"--platform {each}" for each in platforms)
         return (
-            f"the key of {self.name} is for {known}, not for {platform}: if that is right, run"
-            f" piw-keys platform {self.name} --platform {platform} on the master"
+            f"the key of {self.name} is for {known}, not for {' and '.join(others)}: if that is"
+            f" right, run piw-keys platform {self.name} {wanted} on the master"
         )
 
     def __str__(self) -> str:
@@ -201,17 +203,18 @@ class Ring:
             raise Refused("ROLE", f"{name} is no slave: only slaves have platforms")
         return self._changed(keys, lambda key: key._replace(platforms=platforms))
 
-    def pin(self, public: str, platform: str, now: datetime) -> Ring:
-        """Return the ring in which the slave's key *public* is for *platform*, its first one.
+    def pin(self, public: str, platforms: Iterable[str], now: datetime) -> Ring:
+        """Return the ring in which the slave's key *public* is for *platforms*, its first ones.
 
         Raises ``Refused``.
         """
-        key = self.holder(public, now)
-        if not PLATFORM.fullmatch(platform):
-            raise Refused("PLATFORM", f"{platform[:80]!r} is not a platform")
-        if why := key.why_not_for(platform):
+        key, platforms = self.holder(public, now), tuple(platforms)
+        for platform in platforms:
+            if not PLATFORM.fullmatch(platform):
+                raise Refused("PLATFORM", f"{platform[:80]!r} is not a platform")
+        if why := key.why_not_for(*platforms):
             raise Refused("PLATFORM", why)
-        return self._changed([key], lambda key: key._replace(platforms=(platform,)))
+        return self._changed([key], lambda key: key._replace(platforms=platforms))
 
     def _known(self, who: str) -> list[Enrolled]:
         if not (keys := self.of(who)):

@@ -244,6 +244,7 @@ class Fleet(Builds):
             if slave.phase in (Phase.IDLE, Phase.ASLEEP)
             and slave.lost is None
             and not slave.commands
+            and slave.request != "WAIT"  # it has no room
             for offer in slave.offers
             if offer.platform not in ((slave.features or {}).get("emulated") or ())
         }
@@ -260,6 +261,15 @@ class Fleet(Builds):
         by_target = {offer.target: offer for offer in reversed(offers)}
         found = self.queue.next(self.queue.sorted(by_target), now, avoid, slave.owner)
         return None if found is None else (found[:2], by_target[found[2]])
+
+    def do_wait(self, slave: SlaveState, instant: Instant) -> list[SlaveEffect]:
+        """Reply to the heartbeat of a slave that can begin no build now."""
+        effects = [*self._record_stats(slave, instant), *self._drop_build(slave, instant)]
+        slave.commands.discard("SKIP")
+        if "KILL" in slave.commands:
+            return [*effects, *self._end(slave, instant)]
+        paused = self.paused or bool(self.closed) or "SLEEP" in slave.commands
+        return [*effects, *self._reply(slave, instant, "SLEEP", data=paused)]
 
     def do_busy(self, slave: SlaveState, instant: Instant) -> list[SlaveEffect]:
         """Reply to a heartbeat: the slave continues its build, or abandons it."""

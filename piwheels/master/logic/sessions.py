@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from piwheels.core.errors import Refused
-from piwheels.core.states import Phase, SlaveState
+from piwheels.core.states import Phase, SlaveState, platforms_of
 from piwheels.master.logic.console_events import replay_of, stats_per_slave
 from piwheels.master.logic.slave_state import assignment_of, move
 
@@ -35,8 +35,8 @@ class Sessions:
     def __init__(self) -> None:
         self.slaves: dict[bytes, SlaveState] = {}
         self.by_number: dict[int, SlaveState] = {}
-        #: The slaves with each label, in the order of their greetings.
-        self._by_label: dict[str, list[SlaveState]] = {}
+        #: The slaves with each label and lane, in the order of their greetings.
+        self._by_name: dict[tuple[str, int], list[SlaveState]] = {}
         self._by_owner: dict[str, set[SlaveState]] = {}
         #: The numbers of slaves whose label another slave has, as the log says already.
         self._twins: set[int] = set()
@@ -91,7 +91,7 @@ class Sessions:
 
     def twins(self) -> Iterator[tuple[SlaveState, str]]:
         """Yield each slave that has the label of another one, once, with a sentence about it."""
-        for slaves in self._by_label.values():
+        for slaves in self._by_name.values():
             for earlier, later in pairwise(slaves):
                 two = earlier.heard > later.greeted + BOTH
                 if two and later.slave_id not in self._twins:
@@ -103,11 +103,11 @@ class Sessions:
     ) -> SlaveState | None:
         """Return the session that *slave* continues; it greets with the build of *assignment*.
 
-        It does if it has the identity and the platform of that session, and either its build, or
+        It does if it has the identity and the platforms of that session, and either its build, or
         the session has neither a build nor a connection. (Without an identity, the label counts,
         and only the build proves that it is the same slave.)
         """
-        for old in self._by_label.get(slave.label, ()):
+        for old in self._by_name.get(_name(slave), ()):
             if _who(old) != _who(slave):
                 continue
             lost = old.lost is not None and bool(slave.identity)
@@ -119,7 +119,7 @@ class Sessions:
         """Return lost sessions of *slave* with other builds than its present *assignment*."""
         return [
             old
-            for old in self._by_label.get(slave.label, ())
+            for old in self._by_name.get(_name(slave), ())
             if old.identity and old.identity == slave.identity and old.lost is not None
             if old.owner == slave.owner
             if old.build is not None and assignment_of(old) != assignment
@@ -138,25 +138,29 @@ class Sessions:
             slave.doubtful = old.doubtful
         slave.greeted = instant.now
         self.slaves[slave.address] = self.by_number[slave.slave_id] = slave
-        self._by_label.setdefault(slave.label, []).append(slave)
+        self._by_name.setdefault(_name(slave), []).append(slave)
         self._by_owner.setdefault(slave.owner, set()).add(slave)
 
     def _leave(self, slave: SlaveState) -> None:
         """Remove the address and the label of *slave*; its number remains."""
         del self.slaves[slave.address]
         self._twins.discard(slave.slave_id)
-        same = self._by_label[slave.label]
+        same = self._by_name[_name(slave)]
         same.remove(slave)
         if not same:
-            del self._by_label[slave.label]
+            del self._by_name[_name(slave)]
         of_owner = self._by_owner[slave.owner]
         of_owner.remove(slave)
         if not of_owner:
             del self._by_owner[slave.owner]
 
 
-def _who(slave: SlaveState) -> tuple[str, str, str]:
-    return slave.identity, slave.owner, slave.native_platform
+def _name(slave: SlaveState) -> tuple[str, int]:
+    return slave.label, slave.lane
+
+
+def _who(slave: SlaveState) -> tuple[str, str, list[str]]:
+    return slave.identity, slave.owner, platforms_of(slave.offers)
 
 
 def _about_twins(earlier: SlaveState, later: SlaveState) -> str:

@@ -132,10 +132,14 @@ def test_an_invitation_is_valid_once():
 
 
 def test_a_slave_is_for_its_first_platform_or_those_of_an_administrator(ring):
-    pinned = ring.pin(A, "linux_armv7l", NOW)
-    assert pinned.pin(A, "linux_armv7l", NOW) == pinned
+    pinned = ring.pin(A, ["linux_armv7l"], NOW)
+    assert pinned.pin(A, ["linux_armv7l"], NOW) == pinned
     with pytest.raises(Refused, match=r"is for linux_armv7l, not for linux_armv6l: .* piw-keys"):
-        pinned.pin(A, "linux_armv6l", NOW)
+        pinned.pin(A, ["linux_armv6l"], NOW)
+    with pytest.raises(Refused, match=r"not for linux_armv6l: .* --platform linux_armv6l --plat"):
+        pinned.pin(A, ["linux_armv6l", "linux_armv7l"], NOW)
+    several = ring.pin(A, ["linux_aarch64", "linux_armv7l"], NOW)
+    assert several.keys[A].platforms == ("linux_aarch64", "linux_armv7l")
     both = pinned.move("board7", ("linux_armv7l", "linux_aarch64"))
     assert not both.holder(A, NOW).why_not_for("linux_aarch64")
     assert both.rotate("board7", C, NOW, WEEK).holder(C, NOW).platforms == both.keys[A].platforms
@@ -143,7 +147,7 @@ def test_a_slave_is_for_its_first_platform_or_those_of_an_administrator(ring):
     with pytest.raises(Refused, match="dave is no slave"):
         ring.move("dave", ("linux_armv7l",))
     with pytest.raises(Refused, match="is not a platform"):
-        ring.pin(A, "linux_armv7l since=x", NOW)
+        ring.pin(A, ["linux_armv6l", "linux_armv7l since=x"], NOW)
     invitation = Enrolled(Role.JOIN, "board8", C, NOW, LATER, platforms=("linux_armv6l",))
     joined = ring.enrol(invitation, NOW).redeem(C, "d" * 40, NOW)
     assert joined.keys["d" * 40].platforms == ("linux_armv6l",)

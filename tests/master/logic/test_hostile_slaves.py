@@ -47,6 +47,6 @@ def test_the_log_names_an_owner_that_exceeds_a_quota_and_tells_what_to_do():
         world.join("eve", f"id {number}")
     (warning,) = [each for each in world.warnings if "eve" in each]
     assert warning == (
-        "has to wait: eve has 100 slaves already; see what runs there, or give the slaves several"
+        "has to wait: eve has 200 slaves already; see what runs there, or give the slaves several"
         " keys (piw-keys)"
     )

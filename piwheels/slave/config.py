@@ -1,0 +1,148 @@
+"""The options of ``piw-slave``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path  # noqa: TC003 (the types of options are read)
+from typing import Final
+
+from piwheels.core.keys.files import KeyPair, parse_invitation
+from piwheels.core.keys.options import key_option, master_key_option
+from piwheels.core.paths import address, bracketed, host
+from piwheels.core.program.builds import (
+    allow_host_option,
+    offline_build_option,
+    sandbox_option,
+)
+from piwheels.core.program.checking import check_option
+from piwheels.core.program.command_line import Common, option, size
+from piwheels.core.program.report import json_option
+from piwheels.slave.limits import Limits
+
+#: The most builds at once, and the number of ``--jobs`` that stands for ``auto``.
+MAX_JOBS: Final = 64
+AUTO: Final = 0
+
+
+def _master(text: str) -> str:
+    """Return the host *text*; raise ``ValueError`` with the options for its ports."""
+    try:
+        return host(text)
+    except ValueError as exc:
+        raise ValueError(
+            f"{exc} (--slave-queue and --file-queue take other ports: tcp://HOST:PORT)"
+        ) from None
+
+
+def _jobs(text: str) -> int:
+    """Return the number of builds to run at once; 0 for ``auto``. Raises ``ValueError``."""
+    if text == "auto":
+        return AUTO
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) <= MAX_JOBS):
+        raise ValueError(f"{text!r} is not a number from 1 to {MAX_JOBS}, nor auto")
+    return int(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlaveConfig(Common):
+    """Build wheels for a master: ask it for versions, build them with pip, send them back."""
+
+    master: str = option(
+        "-m", default="localhost", metavar="HOST", help="where the master runs", parse=_master
+    )
+    timeout: timedelta = option(
+        "-t", default=timedelta(hours=3), metavar="DURATION", help="how long a build may take"
+    )
+    dir: Path | None = option(
+        "-d",
+        default=None,
+        metavar="DIR",
+        help="build here (default: the system's temporary folder)",
+    )
+    label: str = option(
+        "-L", default="", metavar="TEXT", help="the name of this slave (default: the host's)"
+    )
+    python: list[str] = option(
+        default=[],
+        metavar="PATH",
+        help="build for this interpreter (can be repeated); all: for each that is found on this"
+        " machine (default: the one that runs this)",
+    )
+    jobs: int = option(
+        "-j",
+        default=1,
+        metavar="N|auto",
+        parse=_jobs,
+        help="how many builds to run at once; auto: as many as this machine has room for"
+        " (default: 1)",
+    )
+    slave_queue: str = option(
+        default="",
+        metavar="ADDR",
+        parse=address,
+        help="the master's slave queue (default: tcp://HOST:5555)",
+    )
+    file_queue: str = option(
+        default="",
+        metavar="ADDR",
+        parse=address,
+        help="the master's file queue (default: tcp://HOST:5556)",
+    )
+    join: KeyPair | None = option(
+        default=None, metavar="TEXT", parse=parse_invitation,
+        help="join a farm with an invitation (piw-keys invite): make the file of --key (default:"
+        " slave.key in this user's data directory)",
+    )  # fmt: skip
+    key: Path | None = key_option()
+    master_key: list[str] = master_key_option()
+    sandbox: str = sandbox_option()
+    egress: str = option(
+        default="proxy",
+        choices=("proxy", "open"),
+        help="what builds reach: the indexes, by a proxy of the slave; or everything"
+        " (default: proxy)",
+    )
+    allow_host: list[str] = allow_host_option()
+    offline_build: bool = offline_build_option()
+    silence: timedelta = option(
+        default=Limits.silence,
+        metavar="DURATION",
+        help="how long a build may write no output (default: 30m)",
+    )
+    cpu_time: timedelta = option(
+        default=Limits.cpu, metavar="DURATION", help="processor time of a build (default: 12h)"
+    )
+    memory: int = option(
+        default=0,
+        metavar="SIZE",
+        parse=size,
+        help="memory of a build (default: three quarters of this machine's, shared by all builds)",
+    )
+    disk: int = option(
+        default=Limits.disk, metavar="SIZE", parse=size, help="disk of a build (default: 20G)"
+    )
+    processes: int = option(
+        default=Limits.processes, metavar="N", help="processes of a build (default: 1000)"
+    )
+    level: int = option(
+        default=1,
+        choices=(0, 1),
+        help="the protocol level to use; 0 for a master of another implementation",
+    )
+    check: bool = check_option()
+    json: bool = json_option()
+
+    @property
+    def queues(self) -> tuple[str, str]:
+        """The addresses of the master's slave queue and file queue."""
+        place = f"tcp://{bracketed(self.master)}"
+        return self.slave_queue or f"{place}:5555", self.file_queue or f"{place}:5556"
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of each build."""
+        return Limits(
+            silence=self.silence, cpu=self.cpu_time, memory=self.memory, disk=self.disk,
+            processes=self.processes,
+        )  # fmt: skip
