@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path  # noqa: TC003 (the types of options are read)
@@ -18,6 +19,7 @@ from piwheels.core.program.builds import (
 from piwheels.core.program.checking import check_option
 from piwheels.core.program.command_line import Common, option, size
 from piwheels.core.program.report import json_option
+from piwheels.slave.emulation.architectures import System, parse_systems
 from piwheels.slave.limits import Limits
 
 #: The most builds at once, and the number of ``--jobs`` that stands for ``auto``.
@@ -42,6 +44,19 @@ def _jobs(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) <= MAX_JOBS):
         raise ValueError(f"{text!r} is not a number from 1 to {MAX_JOBS}, nor auto")
     return int(text)
+
+
+def _systems(text: str) -> str:
+    """Return *text*, if it names systems that can be emulated. Raises ``ValueError``."""
+    parse_systems(text)
+    return text
+
+
+def _mirror(text: str) -> str:
+    """Return the address *text* of a mirror. Raises ``ValueError``."""
+    if not re.fullmatch(r"(?:https?://|file:/)[!-~]+", text):
+        raise ValueError(f"{text!r} is not the address of a mirror: write http://HOST/debian")
+    return text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +91,19 @@ class SlaveConfig(Common):
         parse=_jobs,
         help="how many builds to run at once; auto: as many as this machine has room for"
         " (default: 1)",
+    )
+    emulate: list[str] = option(
+        default=[],
+        metavar="ARCH[/RELEASE]",
+        parse=_systems,
+        help="build for Debian of this architecture, too, such as armhf or riscv64/trixie: qemu"
+        " runs it (can be repeated, or a list with commas)",
+    )
+    mirror: str = option(
+        default="",
+        metavar="URL",
+        parse=_mirror,
+        help="the mirror of Debian for --emulate (default: those of this machine's apt)",
     )
     slave_queue: str = option(
         default="",
@@ -138,6 +166,11 @@ class SlaveConfig(Common):
         """The addresses of the master's slave queue and file queue."""
         place = f"tcp://{bracketed(self.master)}"
         return self.slave_queue or f"{place}:5555", self.file_queue or f"{place}:5556"
+
+    @property
+    def systems(self) -> list[System]:
+        """The systems to emulate."""
+        return list(dict.fromkeys(each for text in self.emulate for each in parse_systems(text)))
 
     @property
     def limits(self) -> Limits:
