@@ -103,9 +103,9 @@ class PiWheelsSlave:
         self.extra: dict[str, Any] = {"id": None}
         self.logger = _Log(logging.getLogger("slave"), self.extra)
         #: For each target that it builds for.
-        self.workshops = open_workshops(
-            config.python, interpreters(config.systems, cache_dir() / "roots", config.mirror)
-        )
+        about_roots = cache_dir() / "roots", config.mirror, config.root_package
+        emulated = interpreters(config.systems, *about_roots)
+        self.workshops = open_workshops(config.python, emulated)
         self.system = System()
         self.dir = config.dir or Path(tempfile.gettempdir())
         self.egress = _egress(config, self.workshops[0].pip)

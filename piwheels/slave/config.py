@@ -52,6 +52,13 @@ def _systems(text: str) -> str:
     return text
 
 
+def _package(text: str) -> str:
+    """Return the name *text* of a package of Debian. Raises ``ValueError``."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]{1,99}", text, re.ASCII):
+        raise ValueError(f"{text!r} is not the name of a package of Debian, such as libyaml-dev")
+    return text
+
+
 def _mirror(text: str) -> str:
     """Return the address *text* of a mirror. Raises ``ValueError``."""
     if not re.fullmatch(r"(?:https?://|file:/)[!-~]+", text):
@@ -104,6 +111,12 @@ class SlaveConfig(Common):
         metavar="URL",
         parse=_mirror,
         help="the mirror of Debian for --emulate (default: those of this machine's apt)",
+    )
+    root_package: list[str] = option(
+        default=[],
+        metavar="NAME",
+        parse=_package,
+        help="the systems of --emulate have this package of Debian, too (can be repeated)",
     )
     slave_queue: str = option(
         default="",

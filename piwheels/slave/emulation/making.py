@@ -22,7 +22,7 @@ from piwheels.slave.emulation import debian
 from piwheels.slave.emulation.root import Root, prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from piwheels.core.clock import Clock
     from piwheels.slave.emulation.architectures import System
@@ -38,20 +38,28 @@ ROOM: Final = 1500 * 2**20
 _SECONDS: Final = 1800.0
 
 
-def find_or_make(system: System, cache: Path, mirror: str = "", clock: Clock = SYSTEM) -> Root:
+def find_or_make(
+    system: System,
+    cache: Path,
+    mirror: str = "",
+    more: Collection[str] = (),
+    clock: Clock = SYSTEM,
+) -> Root:
     """Return the root of *system* in the folder *cache*; make it there if there is none.
 
-    *mirror* is as in :func:`~piwheels.slave.emulation.debian.sources`. Only one process makes a
-    root, and others wait for it. Raises ``LookupError`` with a sentence if it cannot be made.
+    *mirror* is as in :func:`~piwheels.slave.emulation.debian.sources`; it has *more* packages than
+    :data:`PACKAGES`. Only one process makes a root, and others wait for it. Raises ``LookupError``
+    with a sentence if it cannot be made.
     """
     release = system.release or debian.own_release()
-    recipe = hashlib.sha256(repr((_RECIPE, PACKAGES)).encode()).hexdigest()[:8]
+    packages = sorted({*PACKAGES, *more})
+    recipe = hashlib.sha256(repr((_RECIPE, packages)).encode()).hexdigest()[:8]
     place = cache / f"{system.architecture}-{release}-{recipe}"
     if not place.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
         with _locked(place):
             if not place.is_dir():
-                _make(place, release, mirror, clock)
+                _make(place, release, mirror, packages, clock)
     return Root(place / "root")
 
 
@@ -65,7 +73,7 @@ def _locked(place: Path) -> Iterator[None]:
         os.close(file)
 
 
-def _make(place: Path, release: str, mirror: str, clock: Clock) -> None:
+def _make(place: Path, release: str, mirror: str, packages: Sequence[str], clock: Clock) -> None:
     """Make a root beside *place*, then rename it: a half-made one is never used."""
     logger, started = logging.getLogger("emulation"), clock.since_boot()
     if shutil.disk_usage(place.parent).free < ROOM:
@@ -79,8 +87,7 @@ def _make(place: Path, release: str, mirror: str, clock: Clock) -> None:
         lines = debian.sources(release, mirror)
         if not lines:
             raise LookupError("apt has no mirror of Debian here: name one with --mirror")
-        archives = debian.download(beside / "apt", architecture, lines, PACKAGES)
-        # The folder's name says the architecture before it has its final one.
+        archives = debian.download(beside / "apt", architecture, lines, packages)
         root = Root(beside / "root")
         debian.unpack(archives, root.path)
         remove_tree(str(beside / "apt"))

@@ -23,7 +23,7 @@ from piwheels.slave.sandbox.choice import Choice, problem
 from piwheels.slave.sandbox.view import named_paths, view_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from piwheels.core.host.interpreters import Interpreter
     from piwheels.slave.emulation.architectures import System
@@ -33,8 +33,12 @@ _OLDEST_LINUX: Final = (6, 7)
 _SECONDS: Final = 30.0
 
 
-def interpreters(systems: Iterable[System], cache: Path, mirror: str = "") -> list[Interpreter]:
+def interpreters(
+    systems: Iterable[System], cache: Path, mirror: str = "", packages: Collection[str] = ()
+) -> list[Interpreter]:
     """Return the interpreters of *systems*, whose roots are in the folder *cache*.
+
+    The other arguments are as in :func:`~piwheels.slave.emulation.making.find_or_make`.
 
     They are Debian's own, and those that an operator put below ``/usr/local`` or ``/opt`` of a
     root. A system that cannot be emulated is left out, and a line in the log says why.
@@ -44,7 +48,7 @@ def interpreters(systems: Iterable[System], cache: Path, mirror: str = "") -> li
         try:
             if why := unavailable(system):
                 raise LookupError(why)
-            root = find_or_make(system, cache, mirror)
+            root = find_or_make(system, cache, mirror, packages)
             found += _interpreters_of(root)
         except (LookupError, OSError, Fatal) as error:
             logging.getLogger("emulation").error("not emulating %s: %s", system, error)

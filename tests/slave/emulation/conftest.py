@@ -48,7 +48,7 @@ def packages(bookworm, monkeypatch):
     steps = []
 
     def download(folder, architecture, lines, names):
-        steps.append(("download", architecture, lines))
+        steps.append(("download", architecture, lines, names))
         return []
 
     def unpack(_archives, root):

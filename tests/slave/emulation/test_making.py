@@ -11,7 +11,7 @@ from helpers import patience
 from piwheels.core.wheels.dependencies import System as Libraries
 from piwheels.slave.emulation import debian, making
 from piwheels.slave.emulation.architectures import System
-from piwheels.slave.emulation.making import find_or_make
+from piwheels.slave.emulation.making import PACKAGES, find_or_make
 
 ARMHF = System("armhf")
 
@@ -34,6 +34,15 @@ def test_a_release_has_a_root_of_its_own(packages, tmp_path):
     }  # fmt: skip
     (*_, last) = (step[2] for step in packages if step[0] == "download")
     assert [line.split()[-2] for line in last] == ["trixie", "trixie-updates", "trixie-security"]
+
+
+def test_more_packages_need_another_root(packages, tmp_path):
+    roots = [find_or_make(ARMHF, tmp_path, "", more) for more in ((), ["x-dev"], ["gcc", "x-dev"])]
+    assert len(set(roots)) == 3
+    assert find_or_make(ARMHF, tmp_path, "", ["x-dev", "gcc"]) == roots[-1]
+    assert [{*step[3]} - {*PACKAGES} for step in packages if step[0] == "download"] == [
+        set(), {"x-dev"}, {"gcc", "x-dev"},
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("step", ["download", "unpack"])

@@ -67,3 +67,17 @@ def test_a_check_says_what_is_missing(monkeypatch, tmp_path):
     found = list(problems(config))
     for name in ("armhf", "riscv64/trixie"):
         assert found.count(f"cannot emulate {name}: {words}") == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        ("emulate", "armv7l"), ("mirror", "deb.example"), ("mirror", "http://x/ main\ndeb y"),
+        ("root_package", "--force"), ("root_package", "?essential"), ("root_package", "a b"),
+    ],
+)  # fmt: skip
+def test_odd_values_of_options_are_refused(option, text, capsys):
+    with pytest.raises(SystemExit) as ended:
+        app.main([f"--{option.replace('_', '-')}={text}"])
+    assert ended.value.code == 2
+    assert repr(text) in capsys.readouterr().err
