@@ -19,6 +19,7 @@ from piwheels.core.wheels.integrity import verify_wheel
 from piwheels.slave.builder import Builder
 from piwheels.slave.egress.gate import PORT, Egress, environment
 from piwheels.slave.emulation.architectures import System
+from piwheels.slave.emulation.making import find_or_make
 from piwheels.slave.emulation.offers import (
     emulated_sandbox,
     interpreters,
@@ -79,9 +80,16 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
 @pytest.fixture(scope="module")
 def armhf(tmp_path_factory):
     """Return an interpreter for armhf, in a new root."""
-    if why := unavailable(System("armhf")):
+    system, cache = System("armhf"), tmp_path_factory.mktemp("cache")
+    if why := unavailable(system):
         pytest.skip(why)
-    (found,) = interpreters([System("armhf")], tmp_path_factory.mktemp("cache"))
+    try:
+        find_or_make(system, cache)
+    except LookupError as error:
+        if "apt-get" not in str(error):
+            raise
+        pytest.skip(f"no mirror of Debian: {error}")
+    (found,) = interpreters([system], cache)
     return found
 
 
