@@ -48,18 +48,18 @@ from piwheels.core.wheels.dependencies import System
 from piwheels.slave.builder import Builder, clean_stale
 from piwheels.slave.checking import problems
 from piwheels.slave.config import SlaveConfig
-from piwheels.slave.connection import (
-    REFUSED,
-    Connection,
-    MasterTimeout,
-    Request,
-    SlaveRefused,
-    Stopped,
-)
+from piwheels.slave.connection import REFUSED, Connection, Request, Stopped
 from piwheels.slave.egress.gate import PORT, Egress, environment
 from piwheels.slave.identity import identity
 from piwheels.slave.joining import join
-from piwheels.slave.lane import SLEEP_MAX, SLEEP_MAX_LOCAL, Lane, Step
+from piwheels.slave.lane import (
+    SLEEP_MAX,
+    SLEEP_MAX_LOCAL,
+    Lane,
+    MasterTimeout,
+    SlaveRefused,
+    Step,
+)
 from piwheels.slave.readiness import Readiness
 from piwheels.slave.room import Room, lanes_for
 from piwheels.slave.sandbox.choice import choose
