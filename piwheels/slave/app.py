@@ -48,19 +48,19 @@ from piwheels.core.wheels.dependencies import System
 from piwheels.slave.builder import Builder, clean_stale
 from piwheels.slave.checking import problems
 from piwheels.slave.config import SlaveConfig
-from piwheels.slave.connection import (
-    REFUSED,
-    Connection,
-    MasterTimeout,
-    Request,
-    SlaveRefused,
-    Stopped,
-)
+from piwheels.slave.connection import REFUSED, Connection, Request, Stopped
 from piwheels.slave.egress.gate import PORT, Egress, environment
 from piwheels.slave.emulation.offers import emulated_sandbox, interpreters
 from piwheels.slave.identity import identity
 from piwheels.slave.joining import join
-from piwheels.slave.lane import SLEEP_MAX, SLEEP_MAX_LOCAL, Lane, Step
+from piwheels.slave.lane import (
+    SLEEP_MAX,
+    SLEEP_MAX_LOCAL,
+    Lane,
+    MasterTimeout,
+    SlaveRefused,
+    Step,
+)
 from piwheels.slave.readiness import Readiness
 from piwheels.slave.room import Room, lanes_for
 from piwheels.slave.sandbox.choice import choose
@@ -253,6 +253,7 @@ class PiWheelsSlave:
                     self._send_requests(limit)
                     self._show_status()
                     self._take_replies()
+                    self._check_deadlines(limit)
         except (SystemExit, Stopped):
             lanes = [each.lane for each in self.workers]
             self.connection.leave(each.number for each in lanes if each.step is not Step.LISTEN)
@@ -282,9 +283,11 @@ class PiWheelsSlave:
                 continue
             self._turn_to(lanes[number])
             self._take_reply(msg, data)
+
+    def _check_deadlines(self, limit: float) -> None:
         now = self.clock.monotonic()
         if any(each.lane.deadline < now for each in self.workers if each.lane.step is Step.LISTEN):
-            raise MasterTimeout("no reply of the master in time")
+            raise MasterTimeout(f"no reply of the master for {limit:g} s")
 
     def _take_reply(self, msg: str, data: Any) -> None:
         lane, is_only = self.worker.lane, len(self.workers) == 1
@@ -310,8 +313,7 @@ class PiWheelsSlave:
         """Return the request of the lane that is due, or ``None``."""
         worker, now = self.worker, self.clock.monotonic()
         if error := worker.result():
-            # The master notices when it verifies the file, and asks again.
-            self.logger.error("a file was not sent, the master has to ask again: %s", error)
+            self.logger.error("%s", error)
         match worker.lane.next_request(now, works=worker.works, may_begin=self._may_begin):
             case "HELLO":
                 return self._hello()
@@ -483,7 +485,7 @@ class PiWheelsSlave:
             self.logger.error("the master requests %s, which this slave has not built", filename)
             return
         self.logger.info("sending %s (%d bytes)", filename, wheel.filesize)
-        self.worker.send(partial(self._transfer, wheel, self.slave_id or 0))
+        self.worker.send(filename, partial(self._transfer, wheel, self.slave_id or 0))
 
     def _transfer(self, wheel: Wheel, slave_id: int, check: Callable[[], None]) -> None:
         """Send *wheel*, in a thread of its own."""

@@ -6,13 +6,13 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path  # noqa: TC003 (the types of options are read)
-from typing import Final
 
 from piwheels.core.keys.files import KeyPair, parse_invitation
 from piwheels.core.keys.options import key_option, master_key_option
 from piwheels.core.paths import address, bracketed, host
 from piwheels.core.program.builds import (
     allow_host_option,
+    jobs_option,
     offline_build_option,
     sandbox_option,
 )
@@ -21,10 +21,6 @@ from piwheels.core.program.command_line import Common, option, size
 from piwheels.core.program.report import json_option
 from piwheels.slave.emulation.architectures import System, parse_systems
 from piwheels.slave.limits import Limits
-
-#: The most builds at once, and the number of ``--jobs`` that stands for ``auto``.
-MAX_JOBS: Final = 64
-AUTO: Final = 0
 
 
 def _master(text: str) -> str:
@@ -35,15 +31,6 @@ def _master(text: str) -> str:
         raise ValueError(
             f"{exc} (--slave-queue and --file-queue take other ports: tcp://HOST:PORT)"
         ) from None
-
-
-def _jobs(text: str) -> int:
-    """Return the number of builds to run at once; 0 for ``auto``. Raises ``ValueError``."""
-    if text == "auto":
-        return AUTO
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) <= MAX_JOBS):
-        raise ValueError(f"{text!r} is not a number from 1 to {MAX_JOBS}, nor auto")
-    return int(text)
 
 
 def _systems(text: str) -> str:
@@ -91,14 +78,7 @@ class SlaveConfig(Common):
         help="build for this interpreter (can be repeated); all: for each that is found on this"
         " machine (default: the one that runs this)",
     )
-    jobs: int = option(
-        "-j",
-        default=1,
-        metavar="N|auto",
-        parse=_jobs,
-        help="how many builds to run at once; auto: as many as this machine has room for"
-        " (default: 1)",
-    )
+    jobs: int = jobs_option(1, "1")
     emulate: list[str] = option(
         default=[],
         metavar="ARCH[/RELEASE]",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import random
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +15,7 @@ from piwheels.core.codec import NoData
 from piwheels.core.errors import BadMessage, PiWheelsError, Unavailable
 from piwheels.core.protocols import LEVEL_1_ID
 from piwheels.core.transport import REFUSALS, Poller
+from piwheels.slave.lane import MasterTimeout, Pauses, SlaveRefused
 
 if TYPE_CHECKING:
     import logging
@@ -25,15 +25,12 @@ if TYPE_CHECKING:
     from piwheels.core.keys.files import KeyPair
     from piwheels.core.transport import Socket
 
-__all__ = ["Connection", "MasterTimeout", "Request", "SlaveRefused", "Stopped"]
-
 #: The pause before the slave connects again, in seconds: the first one, and the longest.
 RETRY_FIRST, RETRY_MAX = 0.2, 5.0
 #: Seconds to wait for the reply to HELLO before a log message reports it.
 PATIENCE: Final = 5.0
 #: The longest wait for replies, in seconds: between two looks at the connection and the clock.
 SLICE: Final = 0.5
-
 #: The line of the log about a refusal.
 REFUSED: Final = "the master refused this slave: %s; trying again in %.0f s"
 
@@ -41,36 +38,8 @@ REFUSED: Final = "the master refused this slave: %s; trying again in %.0f s"
 Request = tuple[str, Any]
 
 
-class MasterTimeout(PiWheelsError):
-    """The connection is lost, or the master did not reply in time: connect again."""
-
-
-class SlaveRefused(PiWheelsError):
-    """The master has refused this slave, for the reason in the text: try again later."""
-
-
 class Stopped(PiWheelsError):
     """The slave must end, because of a signal or :meth:`PiWheelsSlave.stop`."""
-
-
-class Pauses:
-    """Random pauses that grow, from about *first* to at most *most* seconds.
-
-    They are random, so that not all slaves of a farm reconnect at the same time.
-    """
-
-    def __init__(self, first: float, most: float) -> None:
-        self._first, self._most = first, most
-        self._next = first
-
-    def grow(self) -> float:
-        """Return the next pause, in seconds."""
-        pause, self._next = self._next, min(self._next * 2, self._most)
-        return pause * random.uniform(0.5, 1.0)  # noqa: S311 (no secret)
-
-    def reset(self) -> None:
-        """Begin with the shortest pause again."""
-        self._next = self._first
 
 
 class Wake:

@@ -7,10 +7,11 @@ in monotonic seconds.
 from __future__ import annotations
 
 import math
+import random
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from piwheels.slave.connection import MasterTimeout, Pauses, SlaveRefused
+from piwheels.core.errors import PiWheelsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,34 @@ SLEEP_FIRST, SLEEP_MAX, SLEEP_MAX_LOCAL = 1.0, 10.0, 2.0
 ALIVE_WAIT: Final = 60.0
 #: The pause before a refused slave greets again, in seconds: the first one, and the longest.
 REFUSED_FIRST, REFUSED_MAX = 1.0, 60.0
+
+
+class MasterTimeout(PiWheelsError):
+    """The connection is lost, or the master did not reply in time: connect again."""
+
+
+class SlaveRefused(PiWheelsError):
+    """The master has refused this slave, for the reason in the text: try again later."""
+
+
+class Pauses:
+    """Random pauses that grow, from about *first* to at most *most* seconds.
+
+    They are random, so that not all slaves of a farm reconnect at the same time.
+    """
+
+    def __init__(self, first: float, most: float) -> None:
+        self._first, self._most = first, most
+        self._next = first
+
+    def grow(self) -> float:
+        """Return the next pause, in seconds."""
+        pause, self._next = self._next, min(self._next * 2, self._most)
+        return pause * random.uniform(0.5, 1.0)  # noqa: S311 (no secret)
+
+    def reset(self) -> None:
+        """Begin with the shortest pause again."""
+        self._next = self._first
 
 
 class Step(StrEnum):

@@ -7,8 +7,8 @@ import os
 from typing import TYPE_CHECKING
 
 from piwheels.core.host.machine import slave_stats
+from piwheels.core.program.builds import AUTO, MAX_JOBS
 from piwheels.slave.admission import Needs, Running, Use, memory_limit, why_not
-from piwheels.slave.config import AUTO, MAX_JOBS
 from piwheels.slave.limits import machine_memory
 
 if TYPE_CHECKING:

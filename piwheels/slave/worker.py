@@ -79,7 +79,7 @@ class Worker:
         self.most_memory = max(self.memory, self.most_memory)
 
     def result(self) -> str:
-        """Return, once, the error of what has ended, for the log; ``""``: none."""
+        """Return, once, what the log should say of what has ended; ``""``: nothing."""
         if self._work is None or not self._work.done():
             return ""
         work, self._work = self._work, None
@@ -91,8 +91,8 @@ class Worker:
         builder.start()
         self._begin(builder.join)
 
-    def send(self, transfer: Callable[[Callable[[], None]], None]) -> None:
-        """Begin a *transfer*, which calls its argument often."""
+    def send(self, filename: str, transfer: Callable[[Callable[[], None]], None]) -> None:
+        """Begin a *transfer* of *filename*, which calls its argument often."""
         self._gives_up, before = Event(), self._work
         check = partial(_stop_if, self._gives_up)
 
@@ -102,7 +102,8 @@ class Worker:
             try:
                 transfer(check)
             except (Unavailable, OSError) as exc:
-                return str(exc)
+                # The master notices when it verifies the file, and asks again.
+                return f"could not send {filename}, the master has to ask again: {exc}"
             except Stopped:
                 pass
             return ""

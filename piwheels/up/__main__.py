@@ -16,7 +16,7 @@ from piwheels.up.config import UpConfig
         ("piw-up --once --no-deps six", "build it, print a table, end: status 0 if it was built"),
         (
             "piw-up --python /usr/bin/python3.11 --python /opt/python3.13/bin/python3 wrapt",
-            "build for two interpreters, with a slave each",
+            "build for two interpreters, side by side",
         ),
         (
             "piw-up --no-boards wrapt",

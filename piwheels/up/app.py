@@ -29,7 +29,7 @@ from piwheels.core.wheels.tags import abi_key, same_version
 from piwheels.core.words import duration_text
 from piwheels.up import console, database, separation, site, summary
 from piwheels.up.boards import OWN, PORTS, SLAVES, Boards
-from piwheels.up.config import labels, port_in_use, queues
+from piwheels.up.config import label_for, port_in_use, queues
 from piwheels.up.processes import (
     SHORT_STOP_LIMIT,
     TOO_OFTEN,
@@ -94,7 +94,9 @@ class Up:
         self.boards = Boards(processes.home, clock) if over_tcp else None
         self.port = site.free_port(config.host, config.port)
         self.host = site.host_in_url(config.host)
-        self.pythons = labels(interpreters)
+        self.pythons = list(dict.fromkeys(each.path for each in interpreters))
+        #: The name of its slave.
+        self.label = label_for(interpreters)
         self.versions = list(dict.fromkeys(each.dotted for each in interpreters))
         self.abis = sorted({each.abi for each in interpreters}, key=abi_key)
         self.targets = {each.target for each in interpreters}
@@ -179,7 +181,7 @@ class Up:
     def _say_separation(self, events: Subscription) -> None:
         """Say how builds are separated from the farm, once their slaves know."""
         deadline = self._clock.monotonic() + START_LIMIT
-        slaves = [daemon for daemon in self.processes.daemons if daemon.name in self.pythons]
+        slaves = [daemon for daemon in self.processes.daemons if daemon.name == self.label]
         while not all(found := [daemon.said(SANDBOX) for daemon in slaves]):
             if self._clock.monotonic() > deadline:
                 self.screen.say("it is not known how builds are confined: see the logs", RED)
@@ -212,7 +214,7 @@ class Up:
             self.processes.run("piwheels.initdb", env | {"PIW_YES": "1"})
         db = stack.enter_context(Database(server.daemon, database.PATIENCE))
         joined = self.admits_boards and self.boards is not None and self.boards.has_joined()
-        database.prepare(db, self.targets, set(self.pythons), alone=not joined)
+        database.prepare(db, self.targets, [self.label], alone=not joined)
         return db, child_environment(self.config, os.environ, server.daemon)
 
     def _start_daemons(self, env: dict[str, str]) -> None:
@@ -232,10 +234,10 @@ class Up:
         # The server and the slaves do not use the database.
         env = {name: value for name, value in env.items() if name != "PIW_DSN"}
         self.processes.start("serve", "piwheels.serve", [place, *http, *common], env)
-        self._start_slaves(env, common)
-        self.screen.say(f"started the master, the site's server, {', '.join(self.pythons)}")
+        self._start_slave(env, common)
+        self.screen.say(f"started the master, the site's server, {self.label}")
 
-    def _start_slaves(self, env: Mapping[str, str], common: Sequence[str]) -> None:
+    def _start_slave(self, env: Mapping[str, str], common: Sequence[str]) -> None:
         config, builds = self.config, self.processes.home / "build"
         if self.launcher is not None:
             builds = Path(self.launcher.user.pw_dir)
@@ -252,9 +254,10 @@ class Up:
             shared.append(f"--key={key}")
             local = {q: to_connect(self.queues[q]) for q in PORTS}
         shared += [f"--{q}-queue={where}" for q, where in local.items()]
-        for label, python in self.pythons.items():
-            args = [f"--label={label}", f"--python={python}", *shared]
-            self.processes.start(label, "piwheels.slave", args, env, self.launcher)
+        pythons = [f"--python={path}" for path in self.pythons]
+        jobs = len(pythons) if config.jobs is None else config.jobs or "auto"
+        args = [f"--label={self.label}", *pythons, f"--jobs={jobs}", *shared]
+        self.processes.start(self.label, "piwheels.slave", args, env, self.launcher)
 
     def _tick(self, events: Subscription) -> None:
         self._check()

@@ -15,6 +15,7 @@ from piwheels.core.errors import Fatal
 from piwheels.core.paths import address, host, runtime_dir
 from piwheels.core.program.builds import (
     allow_host_option,
+    jobs_option,
     offline_build_option,
     sandbox_option,
 )
@@ -58,6 +59,7 @@ class UpConfig(Common):
         metavar="PATH",
         help="build for this interpreter (can be repeated; default: the one that runs this)",
     )
+    jobs: int | None = jobs_option(None, "one for each interpreter")
     dir: Path | None = option(
         default=None,
         metavar="DIR",
@@ -112,13 +114,10 @@ class UpConfig(Common):
         return not (self.once or self.no_boards or self.slave_queue.startswith("ipc:"))
 
 
-def labels(interpreters: Sequence[Interpreter]) -> dict[str, Path]:
-    """Return a name for the slave of each interpreter: slave-cp311, slave-cp311-2, ..."""
-    found: dict[str, Path] = {}
-    for each in interpreters:
-        same = sum(1 for label in found if label.split("-")[1] == each.abi)
-        found[f"slave-{each.abi}" + (f"-{same + 1}" if same else "")] = each.path
-    return found
+def label_for(interpreters: Sequence[Interpreter]) -> str:
+    """Return the name of the slave for *interpreters*: slave-cp311, or slave for several ABIs."""
+    abis = {each.abi for each in interpreters}
+    return f"slave-{abis.pop()}" if len(abis) == 1 else "slave"
 
 
 def port_in_use(config: UpConfig) -> int | None:

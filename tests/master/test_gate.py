@@ -51,8 +51,9 @@ from piwheels.master.wiring import (
     inner_config,
     warning_of,
 )
-from piwheels.slave.connection import Connection, SlaveRefused
+from piwheels.slave.connection import Connection
 from piwheels.slave.joining import join
+from piwheels.slave.lane import SlaveRefused
 
 NOW = datetime.now(UTC)
 PUBLIC = [wire for wire in WIRES if wire.is_public(own_config())]

@@ -27,7 +27,7 @@ from piwheels.core.states import Fetch, Trial
 from piwheels.slave import app, lane, readiness
 from piwheels.slave.app import PiWheelsSlave, SlaveConfig
 from piwheels.slave.builder import Builder
-from piwheels.slave.connection import MasterTimeout, Pauses
+from piwheels.slave.lane import MasterTimeout, Pauses
 from piwheels.slave.selfcheck import Findings
 from toy_master import NAME
 

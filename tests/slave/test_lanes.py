@@ -4,12 +4,12 @@ import pytest
 
 from helpers import patience, until
 from piwheels.core.host.interpreters import Interpreter
+from piwheels.core.program.builds import AUTO
 from piwheels.core.protocols import LEVEL_1_ID
 from piwheels.core.transport import split_address
 from piwheels.slave import lane
 from piwheels.slave.admission import Use
-from piwheels.slave.config import AUTO
-from piwheels.slave.connection import Pauses
+from piwheels.slave.lane import Pauses
 from piwheels.slave.workshops import Workshop
 from toy_master import NAME
 

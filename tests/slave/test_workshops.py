@@ -9,8 +9,9 @@ import pytest
 from piwheels.core.errors import Fatal
 from piwheels.core.host import interpreters
 from piwheels.core.host.interpreters import found_interpreters
+from piwheels.core.program.builds import AUTO
 from piwheels.slave import workshops
-from piwheels.slave.config import AUTO, SlaveConfig
+from piwheels.slave.config import SlaveConfig
 from piwheels.slave.readiness import examine
 from piwheels.slave.room import lanes_for
 from piwheels.slave.selfcheck import Findings

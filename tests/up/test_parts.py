@@ -25,6 +25,7 @@ from piwheels.core.host.interpreters import Interpreter
 from piwheels.core.keys.files import parse_invitation
 from piwheels.core.keys.ring import Role
 from piwheels.core.paths import to_connect
+from piwheels.core.program.builds import AUTO
 from piwheels.core.program.command_line import load
 from piwheels.core.protocols import ENDED_BY_OPERATOR, STOPPED_BY_OPERATOR, mr_chase
 from piwheels.core.states import BuildState, Pending
@@ -33,7 +34,7 @@ from piwheels.core.wheels.targets import FIRST
 from piwheels.slave.app import SlaveConfig
 from piwheels.up import app, boards, database, registry, separation, site
 from piwheels.up.boards import Boards
-from piwheels.up.config import UpConfig, labels, port_in_use, queues
+from piwheels.up.config import UpConfig, label_for, port_in_use, queues
 from piwheels.up.processes import LOG_INTERVAL, Processes, Stopped, child_environment
 from piwheels.up.progress import Screen
 from piwheels.up.restarts import After, Restarts, after
@@ -233,9 +234,11 @@ def test_socket_paths_are_private_and_short(tmp_path, monkeypatch):
     Path(other["file"].removeprefix("ipc://")).parent.rmdir()
 
 
-def test_slaves_have_different_labels():
-    three = [Interpreter(Path(f"/{i}"), "311", "cp311", "linux_x86_64") for i in range(3)]
-    assert list(labels(three)) == ["slave-cp311", "slave-cp311-2", "slave-cp311-3"]
+def test_the_name_of_the_slave_has_the_abi_if_it_is_the_only_one():
+    found = [
+        Interpreter(Path(f"/{abi}"), abi[2:], abi, "linux_x86_64") for abi in ("cp311", "cp312")
+    ]
+    assert [label_for(found[:1]), label_for(found)] == ["slave-cp311", "slave"]
 
 
 def test_pages_and_logs_of_the_site_can_be_read(tmp_path):
@@ -449,19 +452,23 @@ def test_a_farm_says_how_boards_join(options, taken, words, tmp_path, monkeypatc
     assert ("--join" in "".join(said)) == words.startswith("one")
 
 
-def test_slaves_get_the_options_of_builds(tmp_path, monkeypatch):
-    pythons = [Interpreter(Path("/i"), "311", "cp311", "linux_x86_64")]
+@pytest.mark.parametrize(("jobs", "at_once"), [(None, 2), (5, 5), (AUTO, AUTO)])
+def test_the_slave_gets_the_options_of_builds(jobs, at_once, tmp_path, monkeypatch):
+    pythons = [
+        Interpreter(Path(f"/{abi}"), abi[2:], abi, "linux_x86_64") for abi in ("cp311", "cp312")
+    ]
     options = {"sandbox": "landlock", "allow_host": ["a.example", "[::1]:8080"]}
-    config = UpConfig(port=0, once=True, offline_build=True, **options)
+    config = UpConfig(port=0, once=True, offline_build=True, jobs=jobs, **options)
     started = []
     with Processes(tmp_path / "farm") as processes:
         monkeypatch.setattr(processes, "start", lambda *args: started.append(args))
-        app.Up(config, processes, pythons)._start_slaves({}, [])
+        app.Up(config, processes, pythons)._start_slave({}, [])
     [(name, module, args, _, launcher)] = started
-    assert (name, module, launcher) == ("slave-cp311", "piwheels.slave", None)
+    assert (name, module, launcher) == ("slave", "piwheels.slave", None)
     slave = load("piw-slave", SlaveConfig, args, {})
     assert {name: getattr(slave, name) for name in options} == options
     assert slave.offline_build
+    assert (slave.python, slave.jobs) == (["/cp311", "/cp312"], at_once)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,10 @@ from piwheels.core.program.command_line import option
 #: The sandboxes, the strongest first.
 SANDBOXES: Final = ("bwrap", "landlock", "none")
 
+#: The most builds at once, and the number of ``--jobs`` that stands for ``auto``.
+MAX_JOBS: Final = 64
+AUTO: Final = 0
+
 _PLACE: Final = re.compile(
     r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253}):([0-9]{1,5})", re.ASCII
 )
@@ -64,3 +68,24 @@ def offline_build_option() -> Any:
     return option(
         default=False, help="a build fetches all that it needs, then compiles without a network"
     )
+
+
+def jobs_option(default: int | None, words: str) -> Any:
+    """Declare the option ``--jobs``; *words* describe its *default*."""
+    return option(
+        "-j",
+        default=default,
+        metavar="N|auto",
+        parse=_jobs,
+        help="how many builds to run at once; auto: as many as this machine has room for"
+        f" (default: {words})",
+    )
+
+
+def _jobs(text: str) -> int:
+    """Return the number of builds to run at once, or :data:`AUTO`. Raises ``ValueError``."""
+    if text == "auto":
+        return AUTO
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) <= MAX_JOBS):
+        raise ValueError(f"{text!r} is not a number from 1 to {MAX_JOBS}, nor auto")
+    return int(text)
