@@ -74,30 +74,30 @@ def _locked(place: Path) -> Iterator[None]:
 
 
 def _make(place: Path, release: str, mirror: str, packages: Sequence[str], clock: Clock) -> None:
-    """Make a root beside *place*, then rename it: a half-made one is never used."""
+    """Make a root next to *place*, then rename it: a half-made one is never used."""
     logger, started = logging.getLogger("emulation"), clock.since_boot()
     if shutil.disk_usage(place.parent).free < ROOM:
         raise LookupError(f"{place.parent} is too full: make room, {size_text(ROOM)} at least")
     for each in place.parent.glob(f"{place.name}.new-*"):  # this process has the lock
         remove_tree(str(each))
-    beside = Path(tempfile.mkdtemp(prefix=f"{place.name}.new-", dir=place.parent))
+    fresh = Path(tempfile.mkdtemp(prefix=f"{place.name}.new-", dir=place.parent))
     try:
         architecture = place.name.partition("-")[0]
         logger.info("making a Debian root for %s (%s) in %s", architecture, release, place)
         lines = debian.sources(release, mirror)
         if not lines:
             raise LookupError("apt has no mirror of Debian here: name one with --mirror")
-        archives = debian.download(beside / "apt", architecture, lines, packages)
-        root = Root(beside / "root")
+        archives = debian.download(fresh / "apt", architecture, lines, packages)
+        root = Root(fresh / "root")
         debian.unpack(archives, root.path)
-        remove_tree(str(beside / "apt"))
-        (beside / "binfmt").mkdir()
+        remove_tree(str(fresh / "apt"))
+        (fresh / "binfmt").mkdir()
         prepare(root.path)
         _finish(root)
         os.sync()
-        beside.rename(place)
+        fresh.rename(place)
     except BaseException:
-        remove_tree(str(beside))
+        remove_tree(str(fresh))
         raise
     words = size_text(int(folder_size(str(place)))), clock.since_boot() - started
     logger.info("made the root for %s (%s): %s in %.0f s", architecture, release, *words)
