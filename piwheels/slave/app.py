@@ -2,7 +2,7 @@
 
 A host is one slave with one connection. Each of its *lanes* has a conversation of its own with the
 master (:mod:`~piwheels.slave.lane`), and one build at a time. One thread holds all conversations.
-Whatever takes longer happens beside it (:mod:`~piwheels.slave.worker`).
+Whatever takes longer happens in the background (:mod:`~piwheels.slave.worker`).
 
 The connection can break at any time: the master restarts, the network fails, this machine sleeps.
 The builds continue. The slave connects again, and the ``HELLO`` of each lane names its build
@@ -388,8 +388,8 @@ class PiWheelsSlave:
         numbers = [str(each.lane.slave_id) for each in self.workers if each.lane.slave_id]
         if builds:
             self.systemd.status(f"building {builds}")
-        elif self.readiness.unfit:
-            self.systemd.status(self.readiness.unfit)
+        elif self.readiness.fault:
+            self.systemd.status(self.readiness.fault)
         elif numbers:
             self.systemd.status(f"idle, as number {', '.join(numbers)}")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from piwheels.slave.builder import why_unusable
 from piwheels.slave.selfcheck import Findings, check
-from piwheels.slave.worker import beside
+from piwheels.slave.worker import in_background
 from piwheels.slave.workshops import at_once, leave_out
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Readiness:
         #: What this slave lacks, although it can build something.
         self.lacks: list[str] = []
         #: Why no build would succeed; ``""``: some would.
-        self.unfit = ""
+        self.fault = ""
         #: Whether a build has shown a fault of this slave.
         self.suspect = False
         self._workshops, self._folder, self._logger, self._wake = workshops, folder, logger, wake
@@ -85,14 +85,14 @@ class Readiness:
     def is_fit(self, now: float) -> bool:
         """Return whether a build may succeed.
 
-        On a full disk, every build would fail. Everything else is checked beside the conversation,
+        On a full disk, every build would fail. Everything else is checked in the background,
         after a failed build that shows a fault of this slave.
         """
-        if now < self._look_at and (self.unfit or not self.suspect):
-            return not self.unfit
+        if now < self._look_at and (self.fault or not self.suspect):
+            return not self.fault
         why = why_unusable(self._folder)
         if not why and self.suspect:
-            self._check = self._check or beside(self.check_itself, self._wake)
+            self._check = self._check or in_background(self.check_itself, self._wake)
             if not self._check.done():
                 return False
             why, self._check = self._check.result(), None
@@ -102,8 +102,8 @@ class Readiness:
         return not why
 
     def _judge(self, why: str) -> None:
-        if why and why != self.unfit:
+        if why and why != self.fault:
             self._logger.error("%s; asking for no work until then", why)
-        elif self.unfit and not why:
+        elif self.fault and not why:
             self._logger.info("can build in %s again", self._folder)
-        self.unfit = why
+        self.fault = why

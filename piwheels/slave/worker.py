@@ -1,4 +1,4 @@
-"""What happens beside the conversation, in threads: the build of a lane, transfers, clean-ups."""
+"""What happens in the background, in threads: the build of a lane, transfers, clean-ups."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def beside(function: Callable[[], T], wake: Wake) -> Future[T]:
+def in_background(function: Callable[[], T], wake: Wake) -> Future[T]:
     """Call *function* in a thread; *wake* the conversation when it ends."""
     future: Future[T] = Future()
 
     def run() -> None:
         try:
             result = function()
-        except BaseException as exc:  # noqa: BLE001 (whoever takes the result gets it)
+        except BaseException as exc:  # noqa: BLE001 (it is raised by the result)
             future.set_exception(exc)
         else:
             future.set_result(result)
         wake.set()
 
-    Thread(target=run, name="beside", daemon=True).start()
+    Thread(target=run, name="background", daemon=True).start()
     return future
 
 
@@ -129,7 +129,7 @@ class Worker:
             self.result()
 
     def _begin(self, function: Callable[[], str | None]) -> None:
-        self._work = beside(function, self._wake)
+        self._work = in_background(function, self._wake)
 
 
 def _stop_if(event: Event) -> None:

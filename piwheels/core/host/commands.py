@@ -40,7 +40,7 @@ def ask(command: Sequence[str | Path], seconds: float) -> subprocess.CompletedPr
 
 
 def own_child(command: Sequence[str | Path], **options: Any) -> subprocess.Popen[Any]:
-    """Start *command* as ``subprocess.Popen`` does; it is no process that this one adopted.
+    """Start *command* as ``subprocess.Popen`` does, as a child that ``kill_adopted`` leaves alone.
 
     Call ``supervision.forget_child`` when it has ended.
     """
