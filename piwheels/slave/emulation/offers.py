@@ -23,7 +23,7 @@ from piwheels.slave.sandbox.choice import Choice, problem
 from piwheels.slave.sandbox.view import named_paths, view_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from piwheels.core.host.interpreters import Interpreter
     from piwheels.slave.emulation.architectures import System
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 #: The first Linux whose user namespaces can have a binfmt_misc of their own.
 _OLDEST_LINUX: Final = (6, 7)
 _SECONDS: Final = 30.0
+_NAME: Final = re.compile(r"python3\.[0-9]+t?", re.ASCII)
 
 
 def interpreters(
@@ -48,19 +49,24 @@ def interpreters(
         try:
             if why := unavailable(system):
                 raise LookupError(why)
-            root = find_or_make(system, cache, mirror, packages)
-            found += _interpreters_of(root)
-        except (LookupError, OSError, Fatal) as error:
+            found += _interpreters_of(find_or_make(system, cache, mirror, packages))
+        except (LookupError, OSError) as error:
             logging.getLogger("emulation").error("not emulating %s: %s", system, error)
     return found
 
 
-def _interpreters_of(root: Root) -> list[Interpreter]:
+def _interpreters_of(root: Root) -> Iterator[Interpreter]:
     places = ["usr/bin/python3"]
     for pattern in ("usr/local/bin/python3.*", "opt/*/bin/python3.*"):
-        paths = sorted(root.path.glob(pattern))
-        places += [str(path.relative_to(root.path)) for path in paths if path.name[-1].isdigit()]
-    return [probe(Path("/", place), root.prefix())._replace(root=root.path) for place in places]
+        paths = sorted(path for path in root.path.glob(pattern) if _NAME.fullmatch(path.name))
+        places += [str(path.relative_to(root.path)) for path in paths]
+    prefix = root.prefix()
+    for place in places:
+        try:
+            yield probe(Path("/", place), prefix)._replace(root=root.path)
+        except Fatal as error:
+            name = root.path / place
+            logging.getLogger("emulation").error("not emulating %s: %s", name, error)
 
 
 def pip_of(interpreter: Interpreter) -> list[str]:

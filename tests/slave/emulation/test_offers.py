@@ -11,8 +11,11 @@ import pytest
 
 from helpers import patience
 from hostile.wheels import elf_for
+from piwheels.core.errors import Fatal
+from piwheels.core.host.interpreters import Interpreter
 from piwheels.slave.emulation import offers, root
 from piwheels.slave.emulation.architectures import System
+from piwheels.slave.emulation.making import find_or_make
 from piwheels.slave.emulation.offers import interpreters, unavailable
 from piwheels.slave.emulation.root import Root, emulating
 from piwheels.slave.emulation.sandbox import Emulated
@@ -82,6 +85,26 @@ def test_a_system_that_cannot_be_emulated_is_left_out(complete, tmp_path, caplog
         f"not emulating {name}: there is no qemu-arm-static: install qemu-user-static"
         for name in ("armhf", "armel")
     ]
+
+
+def test_an_operator_adds_interpreters_to_a_root(complete, packages, tmp_path, monkeypatch, caplog):
+    def answer(path, prefix):
+        assert prefix[-1] == "--"
+        if path == Path("/usr/local/bin/python3.12"):
+            raise Fatal("it does not work")
+        return Interpreter(path, "3", "cp3", "linux_armv7l")
+
+    made = find_or_make(ARMHF, tmp_path).path
+    names = "usr/local/bin/python3.12", "usr/local/bin/python3.14t", "opt/x/bin/python3.9"
+    for name in (*names, "opt/x/bin/python3.9-config", "srv/python3.8"):
+        (made / name).parent.mkdir(parents=True, exist_ok=True)
+        (made / name).touch()
+    monkeypatch.setattr(offers, "probe", answer)
+    monkeypatch.setattr(offers, "unavailable", lambda _: "")
+    found = interpreters([ARMHF], tmp_path)
+    assert [str(each.path) for each in found] == ["/usr/bin/python3", *("/" + n for n in names[1:])]
+    assert {each.root for each in found} == {made}
+    assert f"not emulating {made}/usr/local/bin/python3.12: it does not work" in caplog.text
 
 
 def namespaces():

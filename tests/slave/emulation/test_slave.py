@@ -51,12 +51,12 @@ def test_its_offer_is_marked_and_served(sandboxes, slave, master, tmp_path):
     master.say("DONE")
 
 
-def test_without_its_sandbox_it_is_not_offered(forbidden, slave, master, caplog):
+def test_without_its_sandbox_it_is_not_offered(forbidden, slave, master, tmp_path, caplog):
     features = master.receive("HELLO").features
     assert "offers" not in features
     assert "emulated" not in features
-    assert "building nothing for" in caplog.text
-    assert "no namespaces" in caplog.text
+    lines = [each.getMessage() for when in ("setup", "call") for each in caplog.get_records(when)]
+    assert f"building nothing for {tmp_path}/root: no namespaces" in lines
 
 
 def test_a_check_says_what_is_missing(monkeypatch, tmp_path):
