@@ -106,10 +106,10 @@ def _make(place: Path, release: str, mirror: str, packages: Sequence[str], clock
 def _finish(root: Root) -> None:
     """Have programs of *root* write the cache of its libraries, and compile its Python."""
     _run([*root.prefix("--bind"), "/sbin/ldconfig"])
-    (library,) = (root.path / "usr/lib").glob("python3.[0-9]*")
-    folders = [f"/usr/lib/{name}" for name in ("python3", library.name)]
+    names = sorted(path.name for path in (root.path / "usr/lib").glob("python3*"))
+    folders = [f"/usr/lib/{name}" for name in names]
     compile_all = ["-I", "-m", "compileall", "-q", "-j", "0"]
-    if library.name == "python{}.{}".format(*sys.version_info):  # this one does it faster
+    if names == ["python3", "python{}.{}".format(*sys.version_info)]:  # this one is faster
         place = str(root.path)
         command = [sys.executable, *compile_all, "-s", place, "-p", "/"]
         command += [f"{place}{folder}" for folder in folders]
