@@ -87,7 +87,7 @@ def emulated_sandbox(
     try:
         sandbox = Emulated(find_program(), view, Root(root))
         why = problem(sandbox, [*pip, "--version"], folder, port)
-    except LookupError as error:
+    except (LookupError, Fatal) as error:
         why = str(error)
     if why:
         raise Fatal(f"the sandbox of emulated builds does not work here ({why})")

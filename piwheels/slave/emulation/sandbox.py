@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from piwheels.core.errors import Fatal
 from piwheels.slave.sandbox.bubblewrap import Bubblewrap, filtered
 
 if TYPE_CHECKING:
@@ -27,9 +28,13 @@ class Emulated(Bubblewrap):
     def command(self, work: Path, command: Sequence[str], port: int | None = None) -> list[str]:
         """Return the command that runs *command* of the root; as in :class:`Bubblewrap`.
 
-        The filter of system calls is this machine's, so it comes before the sandbox.
+        The filter of system calls is this machine's, so it comes before the sandbox. Raises
+        :exc:`~piwheels.core.errors.Fatal` if qemu is gone.
         """
-        return self._root.emulating(filtered(self._confined(work, command, port)))
+        try:
+            return self._root.emulating(filtered(self._confined(work, command, port)))
+        except LookupError as error:
+            raise Fatal(str(error)) from error
 
     def _system(self) -> list[tuple[str, ...]]:
         root = self._root

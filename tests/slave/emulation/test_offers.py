@@ -13,6 +13,7 @@ from helpers import patience
 from hostile.wheels import elf_for
 from piwheels.core.errors import Fatal
 from piwheels.core.host.interpreters import Interpreter
+from piwheels.slave.builder import Builder
 from piwheels.slave.emulation import offers, root
 from piwheels.slave.emulation.architectures import System
 from piwheels.slave.emulation.making import find_or_make
@@ -172,6 +173,18 @@ def test_a_build_runs_programs_of_its_root(small_root, tmp_path):
     sandbox = Emulated(find_program(), View((settings,), ()), small_root)
     done = call(sandbox.command(work, ["/bin/program", "x"], 1))
     assert (done.stdout, done.stderr) == ("/bin/program /bin/program x\n", "")
+
+
+def test_a_build_without_qemu_fails_with_a_sentence(small_root, tmp_path, monkeypatch):
+    def gone(_):
+        raise LookupError("there is no qemu-arm-static: install qemu-user-static")
+
+    monkeypatch.setattr(root, "find_qemu", gone)
+    sandbox = Emulated(find_program(), View((), ()), small_root)
+    with Builder("demo", "1.0", dir=tmp_path, pip=["pip"], sandbox=sandbox) as builder:
+        builder.start()
+        builder.join(patience(60))
+        assert "piwheels: there is no qemu-arm-static: install qemu-user-static" in builder.output
 
 
 def test_a_build_sees_other_files_of_this_machine_in_its_root(small_root):
