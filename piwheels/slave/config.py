@@ -56,7 +56,7 @@ class SlaveConfig(Common):
         help="build for this interpreter (can be repeated); all: for each that is found on this"
         " machine (default: the one that runs this)",
     )
-    jobs: int = jobs_option(1, "1")
+    jobs: int = jobs_option(1)
     slave_queue: str = option(
         default="",
         metavar="ADDR",

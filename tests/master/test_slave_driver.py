@@ -444,6 +444,7 @@ def test_the_sentinel_learns_of_the_slaves_and_of_lost_ones(make_config, other_e
 @given(st.lists(st.lists(FRAMES, min_size=1, max_size=4), min_size=1, max_size=6), st.booleans())
 @example([[b""]], False)
 @example([[b"", b"", b""]], False)
+@example([[b"1", b"", b"\xff"], [b"257", b"", b""], [b"1", b"1", b"", b""]], False)
 @example([[b"\x9f" * 1000]], True)
 @example([[b"x" * MAX_FRAME]], True)
 def test_a_valid_slave_is_welcomed_despite_hostile_messages(isolated, messages, well_framed):
