@@ -147,6 +147,11 @@ class Slave:
     joins: int = 1
     #: Whether another slave that is alive has this label.
     twin: bool = False
+    #: The host that it is a lane of (``""``: it is none, or that is not known yet), and its number.
+    host: str = ""
+    lane: int = 0
+    #: Whether another lane stands for the machine: only one has the alerts of the machine.
+    is_behind: bool = False
     #: Increased by each change that is visible, except for the passing of time.
     version: int = 0
 

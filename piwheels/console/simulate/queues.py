@@ -51,6 +51,13 @@ class Queues:
         """Return the lengths of the queues, by ABI."""
         return {tag: len(queue) for tag, queue in self._queues.items()}
 
+    def find(self, job: Job) -> dict[str, int]:
+        """Return the places of a version, from 1, by ABI; 0 where it does not wait."""
+        return {
+            tag: next((at for at, (one, v) in enumerate(queue, 1) if (one.name, v) == job), 0)
+            for tag, queue in self._queues.items()
+        }
+
     def heads(self, most: int) -> list[QueueHead]:
         """Return the head of each queue, at most *most* versions."""
         return [
