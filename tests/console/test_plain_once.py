@@ -103,7 +103,7 @@ class FakeMaster:
             "QUEUE": HEADS,
             "BUILDS": [ENDED],
         }
-        answer = answers.get(outgoing.msg, NoData)
+        answer = answers.get(outgoing.msg, [])
         self._inbox += [Sent(outgoing.ticket), Answer(outgoing.ticket, outgoing.msg, answer)]
 
     def stop(self):
