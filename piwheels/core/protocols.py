@@ -352,10 +352,7 @@ UNSERVED: Final = timedelta(minutes=10)
 
 
 class Position(NamedTuple):
-    """The *place* of a version in the queue of a target, of so many, and *why* it is there.
-
-    The first place is 1; 0: it does not wait, and *why* says what became of it.
-    """
+    """The *place* of a version in the queue of a target (from 1, of so many), and *why*."""
 
     platform: Tag
     abi: Tag
@@ -415,7 +412,7 @@ _CONSOLE_REQUESTS: Final[Mapping[str, tuple[Any, Any]]] = {
     "FIGURES": (_None, list[MasterStats]),
     "QUEUE": (Count, list[QueueHead]),  # so many versions of each ABI, at most 1,000
     "TARGETS": (_None, list[TargetState]),
-    "POSITION": (Job, list[Position]),  # of this version, in the queue of each target
+    "POSITION": (Job, list[Position]),  # of this version, for each target that it waits for
     "BUILDS": (Count, list[BuildOutcome]),  # so many, at most 500, the newest first
     # A build's number, and an offset: at most 2**19 characters from it.
     "LOG": (tuple[Count, Count], LogPart),
