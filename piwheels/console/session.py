@@ -40,6 +40,7 @@ from piwheels.core.protocols import (
     TargetState,
 )
 from piwheels.core.states import MasterInfo, MasterStats
+from piwheels.core.wheels.tags import canonical
 from piwheels.core.words import counted
 
 if TYPE_CHECKING:
@@ -552,6 +553,16 @@ class Session:
     def _got_stats(self, stats: list[Any] | None, _why: str) -> None:
         for one in stats or ():
             self.farm.fold(one, self.now, replay=True)
+
+    def version_of(self, package: str) -> str:
+        """Return a version of *package* that waits, is built, or was built last; ``""``: none."""
+        known: Iterable[tuple[str, str]] = itertools.chain(
+            (job for head in self.queue for job in head.first),
+            (slave.job for slave in self.farm.slaves.values() if slave.job is not None),
+            ((build.package, build.version) for build in self.recent),
+        )
+        name = canonical(package)
+        return next((version for each, version in known if canonical(each) == name), "")
 
     # Estimates --------------------------------------------------------------------------------
 

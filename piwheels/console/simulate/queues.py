@@ -22,13 +22,13 @@ BUILD: Final = 460
 class Queues:
     """The queue of each ABI, in proportion to its number of *boards*."""
 
-    def __init__(self, boards: Mapping[str, int], random: Random) -> None:
+    def __init__(self, boards: Mapping[str, float], random: Random) -> None:
         self._random = random
         self._queues: dict[str, deque[tuple[Project, str]]] = {}
         self._rates: dict[str, float] = {}
         for abi in ABIS:
             count = boards.get(abi.tag, 0)
-            first = (random_version(random) for _ in range(abi.begin * count + 3))
+            first = (random_version(random) for _ in range(int(abi.begin * count + 3)))
             self._queues[abi.tag] = deque(first)
             self._rates[abi.tag] = abi.filling * count / BUILD
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from datetime import datetime, timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
@@ -79,11 +79,17 @@ class World:
         self.boards = make_boards(count, self.random, pace, hostile=hostile)
         self.boards += make_hosts(hosts, self.random, pace)
         self.slaves: dict[int, Slave] = {}
+        #: The slaves of each host with several lanes.
+        self._lanes: defaultdict[str, set[Slave]] = defaultdict(set)
         self.builds: deque[BuildOutcome] = deque(maxlen=PAST)
         self.stats: deque[MasterStats] = deque(maxlen=KEPT_STATS)
         #: The slaves whose logs are followed, each with the length that was sent.
         self.watched: dict[int, int] = {}
-        boards = Counter(board.info.native_abi for board in self.boards)
+        boards: defaultdict[str, float] = defaultdict(float)
+        for board in self.boards:
+            abis = [offer.abi for offer in board.offers] or [board.info.native_abi]
+            for abi in abis:
+                boards[abi] += 1 / (len(abis) * board.speed if board.offers else 1)
         self._queues = Queues(boards, self.random)
         self._counters = Counters()
         self._events: list[Event] = []
@@ -101,6 +107,7 @@ class World:
         """Start the master: without slaves, and with numbers from 1."""
         self.info = MasterInfo(now, "farm.example", "Debian", "13", "d04170", "10000000feedbeef")
         self.slaves.clear()
+        self._lanes.clear()
         self.watched.clear()
         self.paused = False
         self._plan.clear()
@@ -169,6 +176,9 @@ class World:
     def _join(self, board: Board, now: datetime) -> None:
         slave = Slave(next(self._ids), board, now)
         self.slaves[slave.number] = slave
+        if board.host:
+            slave.lanes = self._lanes[board.host]
+            slave.lanes.add(slave)
         if board.fault == "flapping":
             slave.vanishes_at = now + timedelta(seconds=self.random.uniform(20, 120)) / self.pace
         slave.move("ACK", NoData, now)
@@ -289,6 +299,7 @@ class World:
     def _leave(self, slave: Slave, now: datetime, back_after: float | None) -> None:
         """Remove a slave; its board joins again after *back_after* seconds (``None``: it has)."""
         del self.slaves[slave.number]
+        slave.lanes.discard(slave)
         self.watched.pop(slave.number, None)
         if slave.work is not None and not slave.skipped:
             abi, work = slave.board.info.native_abi, slave.work
