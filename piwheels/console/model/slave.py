@@ -172,6 +172,11 @@ class Slave:
         return State.SILENT if silence > quiet else self.reported
 
     @property
+    def name(self) -> str:
+        """The label, with the number of a lane: ``pi5-01/2``."""
+        return f"{self.label}/{self.lane}" if self.host else self.label
+
+    @property
     def failures(self) -> int:
         """The number of failures in a row; skipped builds do not count."""
         count = 0

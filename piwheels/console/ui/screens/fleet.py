@@ -148,7 +148,7 @@ class FleetScreen(FarmScreen):
             self._peek.show(peek_group(group) if group else [])
             return
         console, row = self.console, self.view.row(cursor)
-        self._peek.border_title = Content(f"#{row.slave.id} {row.slave.label}")
+        self._peek.border_title = Content(f"#{row.slave.id} {row.slave.name}")
         shown, ascii_only = self.session.shown, console.ascii
         self._peek.show(
             peek(row, console.now(), console.symbol, shown=shown, ascii_only=ascii_only)

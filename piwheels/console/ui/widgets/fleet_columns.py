@@ -42,7 +42,7 @@ def columns(width: int, widest_id: int, symbol: Symbol, *, ascii_only: bool) -> 
     """
     every = [
         replace(column, width=max(column.width, widest_id)) if column.name == "ID" else column
-        for column in _every(symbol, ascii_only=ascii_only)
+        for column in _every(symbol, ascii_only=ascii_only, tiny=width < TINY)
     ]
     kept = [column for column in every if _fits(column, width)]
     others = [column for column in every if column not in kept]
@@ -67,7 +67,7 @@ def _widened(kept: list[Column[Row]], more: dict[str, int]) -> list[Column[Row]]
     return [replace(column, width=column.width + more.get(column.name, 0)) for column in kept]
 
 
-def _every(symbol: Symbol, *, ascii_only: bool) -> list[Column[Row]]:
+def _every(symbol: Symbol, *, ascii_only: bool, tiny: bool) -> list[Column[Row]]:
     def alert(row: Row) -> Cell:
         return alert_cell(
             [one for one in row.slave.alerts if not row.branch or one.reason not in MACHINE], symbol
@@ -84,7 +84,7 @@ def _every(symbol: Symbol, *, ascii_only: bool) -> list[Column[Row]]:
         Column("STATE", 5, lambda row: row.state),
         Column("CMD", 6, lambda row: command_cell(row.command, symbol)),
         Column("ID", 3, lambda row: str(row.slave.id), right=True),
-        Column("LABEL", 13, lambda row: _label(row, symbol)),
+        Column("LABEL", 13, lambda row: _label(row, symbol, tiny=tiny)),
         Column("ABI", 5, lambda row: row.slave.abi, least=74),
         Column("TASK", 21, doing),
         Column("TIME", 7, _time, right=True),
@@ -115,12 +115,14 @@ def alert_cell(alerts: Sequence[Alert], symbol: Symbol) -> Cell:
     return f"{symbol('▲')}{worst}{more}", "tone--bad" if worst.weight > 2 else "tone--warn"
 
 
-def _label(row: Row, symbol: Symbol) -> str:
-    """Return the slave's label; below the row of its board, its lane and platform."""
+def _label(row: Row, symbol: Symbol, *, tiny: bool) -> str:
+    """Return the slave's label; below the row of its board, its lane and what it builds for."""
     if not row.branch:
-        return row.slave.label
+        return row.slave.name
     platform = family(row.slave.info.native_platform).removeprefix("linux_")
-    return clean(f"{symbol(row.branch)}{row.slave.lane} {platform.replace('musllinux_', 'musl ')}")
+    abi = f"{row.slave.abi} " if tiny else ""  # it has no column there
+    target = f"{abi}{platform.replace('musllinux_', 'musl ')}"
+    return clean(f"{symbol(row.branch)}{row.slave.lane} {target}")
 
 
 def command_word(command: Command | None, symbol: Symbol) -> str:
