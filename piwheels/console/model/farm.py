@@ -249,7 +249,7 @@ class FarmModel:
         _discard(self._by_host, slave.host, slave.id)
         slave.host, slave.lane = lane.host, lane.lane
         for one in (*self._by_host[slave.host], slave.id):
-            self._touch(self.slaves[one], quiet=True)
+            self._touch(self.slaves[one], quiet=False)
         self._by_host[slave.host].add(slave.id)
 
     def _forget_names(self, slave: Slave) -> None:
@@ -506,8 +506,11 @@ class FarmModel:
             assert slave.reported is not State.BUILD or slave.job is not None  # noqa: S101
             assert (slave.reported is State.DEAD) == (key in self._died)  # noqa: S101
             assert slave.label == clean(slave.label)  # noqa: S101
+            assert not slave.host or key in self._by_host[slave.host]  # noqa: S101
             assert is_sorted([build.seen for build in slave.builds])  # noqa: S101
             assert is_sorted([stats.timestamp for stats in slave.stats])  # noqa: S101
+        for names in (self._by_label, self._by_host):
+            assert self.slaves.keys() >= set().union(*names.values())  # noqa: S101
         assert self._died.keys() <= self.slaves.keys()  # noqa: S101
         assert is_sorted([build.seen for build in self.builds])  # noqa: S101
         assert is_sorted([stats.timestamp for stats in self.stats])  # noqa: S101

@@ -82,7 +82,7 @@ class Slave:
     skipped: bool = False
     paused: bool = False
     #: All slaves of its machine, if it is one of several lanes.
-    lanes: set[Slave] = field(default_factory=set)
+    lanes: list[Slave] = field(default_factory=list)
     #: When it will fall silent.
     vanishes_at: datetime | None = None
 

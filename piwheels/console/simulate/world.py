@@ -80,7 +80,7 @@ class World:
         self.boards += make_hosts(hosts, self.random, pace)
         self.slaves: dict[int, Slave] = {}
         #: The slaves of each host with several lanes.
-        self._lanes: defaultdict[str, set[Slave]] = defaultdict(set)
+        self._lanes: defaultdict[str, list[Slave]] = defaultdict(list)
         self.builds: deque[BuildOutcome] = deque(maxlen=PAST)
         self.stats: deque[MasterStats] = deque(maxlen=KEPT_STATS)
         #: The slaves whose logs are followed, each with the length that was sent.
@@ -178,7 +178,7 @@ class World:
         self.slaves[slave.number] = slave
         if board.host:
             slave.lanes = self._lanes[board.host]
-            slave.lanes.add(slave)
+            slave.lanes.append(slave)
         if board.fault == "flapping":
             slave.vanishes_at = now + timedelta(seconds=self.random.uniform(20, 120)) / self.pace
         slave.move("ACK", NoData, now)
@@ -299,7 +299,8 @@ class World:
     def _leave(self, slave: Slave, now: datetime, back_after: float | None) -> None:
         """Remove a slave; its board joins again after *back_after* seconds (``None``: it has)."""
         del self.slaves[slave.number]
-        slave.lanes.discard(slave)
+        if slave.board.host:
+            slave.lanes.remove(slave)
         self.watched.pop(slave.number, None)
         if slave.work is not None and not slave.skipped:
             abi, work = slave.board.info.native_abi, slave.work
