@@ -535,7 +535,7 @@ class Session:
         self.targets, before = targets, {one[:2] for one in self.unserved}
         late = self.farm.master_time(self.now) - UNSERVED
         self.unserved = [one for one in targets if one.waits_since and one.waits_since <= late]
-        for one in self.unserved:
+        for one in self.unserved if self.recording is None else ():
             if one[:2] not in before:
                 what = f"no slave for {clean(one.platform)}/{clean(one.abi)}"
                 detail = f"{counted(one.pending, 'version')} waiting for one"
