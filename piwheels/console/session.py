@@ -533,6 +533,7 @@ class Session:
         if targets is None:
             return
         self.targets, before = targets, {one[:2] for one in self.unserved}
+        self.farm.offered = frozenset(one.abi for one in targets if one.slaves)
         late = self.farm.master_time(self.now) - UNSERVED
         self.unserved = [one for one in targets if one.waits_since and one.waits_since <= late]
         for one in self.unserved if self.recording is None else ():

@@ -80,6 +80,8 @@ class FarmModel:
     def __init__(self) -> None:
         self.info: MasterInfo | None = None
         self.stats: deque[MasterStats] = deque(maxlen=100)
+        #: The ABIs for which some slave can build, as far as the master has reported.
+        self.offered: frozenset[str] = frozenset()
         self.slaves: dict[int, Slave] = {}
         #: The numbers of the slaves with each label.
         self._by_label: defaultdict[str, set[int]] = defaultdict(set)
@@ -477,7 +479,8 @@ class FarmModel:
     def queues(self, now: datetime, without: Collection[int] = ()) -> list[AbiQueue]:
         """Return the queue of each ABI, as if *without* were paused."""
         hourly = self._rates(now)
-        return eta.queues(self.slaves.values(), self.stats, hourly, self.now, without)
+        slaves, offered = self.slaves.values(), self.offered
+        return eta.queues(slaves, self.stats, hourly, self.now, without, offered=offered)
 
     def longest(self, n: int) -> list[Slave]:
         """Return the *n* slaves with the longest running builds."""

@@ -308,7 +308,7 @@ def test_a_row_of_the_queue_is_explained():
         app.session.pump(app.now())
         await pilot.pause()
         assert stage.master.asked[-1] == ("POSITION", ("scipy", "1.16.2"))
-        assert "no target waits for it" in body(app, "#why", "#why")
+        assert "it does not wait" in body(app, "#why", "#why")
         await pilot.press("escape", "tab", "tab", "down", "enter")
         assert stage.master.asked[-1] == ("POSITION", ("h5py", "3.14.0"))
         await pilot.press("escape", "tab", "e")

@@ -17,6 +17,7 @@ from piwheels.console.ui.screens.base import FarmScreen
 from piwheels.console.ui.widgets.line_list import Column, LineList
 from piwheels.console.ui.widgets.panel import Panel
 from piwheels.console.ui.widgets.ratiobar import ratio_bar
+from piwheels.core.wheels.targets import FIRST
 from piwheels.core.words import duration_text
 
 if TYPE_CHECKING:
@@ -224,7 +225,7 @@ class QueueScreen(FarmScreen):
     def open_abi(self) -> None:
         """Show the slaves of the ABI."""
         if (queue := self._abis.item) is not None:
-            self.console.open_fleet(f"abi={queue.abi}")
+            self.console.open_fleet("" if queue.abi == FIRST.abi else f"abi={queue.abi}")
 
     def action_why(self) -> None:
         """Explain the place of the version at the cursor: in its ABI's queue, the first."""

@@ -47,7 +47,7 @@ class WhyScreen(Dialog[None]):
     def compose(self) -> ComposeResult:
         """Yield the places and the reasons."""
         with Vertical(id="why") as box:
-            box.border_title = Content(clean(f"Why {' '.join(self._job)} waits (esc: back)"))
+            box.border_title = Content(clean(f"{' '.join(self._job)} in the queue (esc: back)"))
             yield self._list
             yield self._reasons
 
@@ -62,7 +62,7 @@ class WhyScreen(Dialog[None]):
             return
         self._list.show(places or ())
         if not places:
-            self._say(why or "no target waits for it: it is built, being retried later, or skipped")
+            self._say(why or "it does not wait: it is built or skipped, or unknown to the master")
         else:
             self._explain()
 
