@@ -253,8 +253,8 @@ class BuildState:
 
     @property
     def target(self) -> Target:
-        """The target that it is for."""
-        return Target(self.platform, self.abi_tag)
+        """The target that it is for; with the platform ``any`` if that is unknown."""
+        return Target(self.platform or "any", self.abi_tag)
 
     @classmethod
     def from_message(cls, value: Sequence[Any]) -> Self:
@@ -454,6 +454,8 @@ class SlaveState:
     features: Mapping[str, Any] | None = None
     slave_id: int = 0
     owner: str = ""
+    #: What it builds for, by its ``HELLO``: one target, or several (level 1).
+    offers: list[Offer] = field(default_factory=list)
     first_seen: datetime | None = None
     last_seen: datetime | None = None
     greeted: float = 0.0
@@ -478,6 +480,16 @@ class SlaveState:
     commands: set[Literal["KILL", "SKIP", "SLEEP"]] = field(default_factory=set)
     #: Its last statistics, and when each arrived: its own clock may be wrong.
     stats: deque[tuple[datetime, SlaveStats]] = field(default_factory=lambda: deque(maxlen=100))
+
+    def __post_init__(self) -> None:
+        """Read what the slave offers."""
+        offers = (self.features or {}).get("offers")
+        several = offers[:MAX_OFFERS] if self.level > 0 and isinstance(offers, list) else []
+        found = [self.offer]
+        for offer in several:
+            with suppress(BadMessage):
+                found.append(schema_of(Offer).validate(offer))
+        self.offers = list(dict.fromkeys(found))
 
     @property
     def info(self) -> tuple[Any, ...]:
@@ -508,17 +520,9 @@ class SlaveState:
         return identity if isinstance(identity, str) and len(identity) <= 200 else ""
 
     @property
-    def offers(self) -> list[Offer]:
-        """The targets that the slave builds for: by its ``HELLO`` one, or several (level 1)."""
-        own = Offer(self.native_py_version, self.native_abi, self.native_platform)
-        offers = (self.features or {}).get("offers")
-        if self.level == 0 or not isinstance(offers, list):
-            return [own]
-        found = [own]
-        for offer in offers[:MAX_OFFERS]:
-            with suppress(BadMessage):
-                found.append(schema_of(Offer).validate(offer))
-        return list(dict.fromkeys(found))
+    def offer(self) -> Offer:
+        """What it builds for at present: one of its *offers*."""
+        return Offer(self.native_py_version, self.native_abi, self.native_platform)
 
     @property
     def target(self) -> Target:

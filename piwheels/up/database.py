@@ -12,6 +12,7 @@ from piwheels.core.errors import DatabaseError, Fatal
 from piwheels.core.host.postgres import Cluster
 from piwheels.core.paths import DAEMON
 from piwheels.core.program.privileges import USER
+from piwheels.core.wheels.targets import Target
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 NAME: Final = "piwheels"
 #: Databases that every server has: never the farm's.
 TEMPLATES: Final = ("", "postgres", "template0", "template1")
-#: The skip reason of an ABI without slaves.
+#: Why a target without slaves is retired.
 NO_SLAVE: Final = "no slave of this farm builds for it"
 #: Seconds to retry a query; after that, piw-up checks whether the server still runs.
 PATIENCE: Final = 2.0
@@ -77,18 +78,20 @@ def is_current(server: Server) -> bool:
     return True
 
 
-def prepare(db: Database, abis: Collection[str], labels: Collection[str], *, alone: bool) -> None:
-    """Prepare the database for building for *abis*, also after a run that was killed.
+def prepare(
+    db: Database, targets: Collection[Target], labels: Collection[str], *, alone: bool
+) -> None:
+    """Prepare the database for building for *targets*, also after a run that was killed.
 
     Releases the leases of slaves with these *labels*, and the local ones from quarantine. With
-    *alone*, no other slaves can join: other ABIs are skipped, since their versions would wait for
-    ever and delay ours.
+    *alone*, no other slaves can join: other targets are retired.
     """
-    for abi in sorted(abis):
-        db.add_build_abi(abi)
-    for abi in db.get_build_abis(exclude_skipped=True) - set(abis) if alone else ():
-        db.add_build_abi(abi, NO_SLAVE)
+    db.add_targets(sorted(targets))
+    rows = [Target(row.platform, row.abi_tag) for row in db.get_targets() if not row.skip]
+    if others := [target for target in rows if alone and target not in targets]:
+        db.retire_targets(others, NO_SLAVE)
     for lease in db.get_leases():
         if lease.label in labels:
-            db.release_lease(lease.package, lease.version, lease.abi_tag)
+            target = Target(lease.platform, lease.abi_tag)
+            db.release_lease(lease.package, lease.version, target)
     db.save_quarantines([each for each in db.get_quarantines() if each.owner])
