@@ -572,6 +572,7 @@ class SlaveDriver(NonStopTask):
                 for each in result.value:
                     assignment = each.package, each.version, Target(each.platform, each.abi_tag)
                     self.fleet.grants.add(assignment, each.holder, now)
+                self._read_targets()
 
         self._db.ask(then, "get_leases")
 
