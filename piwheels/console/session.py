@@ -494,6 +494,11 @@ class Session:
 
         return msg not in self._unknown and self.ask(msg, data, answered)
 
+    @property
+    def awaits_answers(self) -> bool:
+        """Whether the master still has to answer a request."""
+        return self._asked.are_open
+
     def watch(self, slave_id: int, then: Callable[[int, str], None]) -> bool:
         """Follow a running build's log: *then* is called with offset and text of each part."""
         if not self.ask("WATCH", slave_id, lambda _data, _why: None):

@@ -55,8 +55,8 @@ def test_consoles_learn_of_the_target_of_a_lane_before_its_build():
     offers = [["311", "cp311", "linux_x86_64"], ["313", "cp313", "linux_x86_64"]]
     features = {"level": 1, "identity": SECRET, "lane": 1, "offers": offers}
     info = hello(abi="cp313")._replace(features=features)
-    [joined] = of(farm.say(b"a", "HELLO", info), Publish)
-    published = of(farm.say(b"a", "IDLE", stats()), Publish)
+    [joined] = of(Publish, farm.say(b"a", "HELLO", info))
+    published = of(Publish, farm.say(b"a", "IDLE", stats()))
     events = [SlaveEvent.checked(event) for event in [joined, *published]]
     assert [event.message for event in events] == ["HELLO", "STATS", "HELLO", "BUILD"]
     assert [events[at].data.native_abi for at in (0, 2)] == ["cp313", "cp311"]
