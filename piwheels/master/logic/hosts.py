@@ -22,7 +22,7 @@ def lanes(slaves: Iterable[SlaveState]) -> list[Lane]:
     found = []
     for slave in slaves:
         lane = (slave.features or {}).get("lane")
-        if slave.level > 0 and type(lane) is int and 0 <= lane < 2**31 and slave.identity:
+        if slave.level > 0 and type(lane) is int and 0 < lane < 2**31 and slave.identity:
             about = f"{slave.owner}\0{slave.identity}".encode("utf-8", "surrogatepass")
             found.append(Lane(slave.slave_id, hashlib.sha256(about).hexdigest()[:16], lane))
     return found

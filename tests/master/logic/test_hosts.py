@@ -22,14 +22,14 @@ def slave(number, lane, identity=SECRET, owner="", level=1):
 
 def test_lanes_with_one_identity_and_owner_are_of_one_host():
     found = lanes([
-        slave(1, 1), slave(2, 2), slave(3, 1, "f" * 32), slave(4, 3, owner="else"), slave(5, 0),
+        slave(1, 1), slave(2, 2), slave(3, 1, "f" * 32), slave(4, 3, owner="else"), slave(5, 4),
     ])  # fmt: skip
     assert [(each.slave_id, each.lane) for each in found] == [
         (1, 1),
         (2, 2),
         (3, 1),
         (4, 3),
-        (5, 0),
+        (5, 4),
     ]
     hosts = [each.host for each in found]
     assert hosts[0] == hosts[1] == hosts[4]
@@ -40,7 +40,7 @@ def test_lanes_with_one_identity_and_owner_are_of_one_host():
 @pytest.mark.parametrize(
     "other",
     [
-        slave(1, None), slave(1, "1"), slave(1, True), slave(1, -1), slave(1, 2**64),
+        slave(1, None), slave(1, "1"), slave(1, True), slave(1, 0), slave(1, -1), slave(1, 2**64),
         slave(1, 1, identity=""), slave(1, 1, level=0),
     ],
 )  # fmt: skip
