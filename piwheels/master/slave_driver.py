@@ -303,9 +303,10 @@ class SlaveDriver(NonStopTask):
         states = self._target_states()
         late = [state for state in states if Target(*state[:2]) in new]
         for state in late:
+            target = Target(*state[:2])
             self.logger.warning(
-                "no slave builds for %s/%s, and %s: start a slave for it, or retire the target",
-                state.platform, state.abi, counted(state.pending, "version") + " waiting",
+                "%s has %s to build, and no slave: start one for it, or retire it"
+                " (piw-targets retire %s)", target, counted(state.pending, "version"), target,
             )  # fmt: skip
         self.ports.push("monitor", TargetsSeen(states, len(self.unserved.late), late))
 

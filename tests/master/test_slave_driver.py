@@ -450,7 +450,7 @@ def test_a_target_without_a_slave_is_reported(farm, db, other_end, monkeypatch, 
         until(lambda: any(row.pending for row in db.get_targets()))
         farm._read_targets()
         until(lambda: isinstance(seen := sentinel.take(), TargetsSeen) and seen.late and seen)
-    assert "no slave builds for linux_riscv64/cp311, and 1 version waiting" in caplog.text
+    assert "linux_riscv64/cp311 has 1 version to build, and no slave: start one" in caplog.text
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])

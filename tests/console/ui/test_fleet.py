@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from textual.widgets import Static
 
 from console_stage import NOW, Stage, master_info, slave_info, slave_stats
 from piwheels.console.model import events
@@ -417,7 +418,10 @@ def test_commands_apply_to_all_lanes_of_a_board():
         assert show.screen.targets() == [2, 5, 7]
         await show.press("space")
         assert show.table.marks == {2, 5, 7}
-        await show.press("p", "y")
+        await show.press("p")
+        question = "".join(str(one.render()) for one in show.app.screen.query(Static))
+        assert "#2 duo/1\n#5 duo/2\n#7 duo/3" in question
+        await show.press("y")
         assert ("SLEEP", [2, 5, 7]) in show.stage.master.asked
 
     board_show(story)
