@@ -45,6 +45,8 @@ _ZERO: Final = timedelta()
 #: Two slaves with one label are two, and not one that reconnected, if the earlier one is heard this
 #: long after the later one appeared.
 _BOTH: Final = timedelta(seconds=10)
+#: The longest time between the greeting of a slave and the event that reports it.
+_MOMENT: Final = timedelta(seconds=1)
 #: The fields of a slave's HELLO that say what it builds for.
 _NATIVE: Final = ("native_py_version", "native_abi", "native_platform")
 
@@ -207,17 +209,15 @@ class FarmModel:
         """Return the slave that introduces itself: a new one, or the one that is known."""
         slave_id, at, _, info = event
         label = clean(info.label)
-        if (
-            slave is not None
-            and slave.label == label
-            and (slave.joined == at or _takes_up_target(slave, info))
-        ):
-            if slave.joined != at:
-                slave.timeline.append(
-                    Moment(at, "ABI", f"{info.native_abi} {info.native_platform}")
-                )
-            slave.info = info
-            return slave
+        if slave is not None and slave.label == label:
+            # A replay has the time of the greeting, which came a moment before its event.
+            again = abs(at - slave.joined) <= (_MOMENT if replay else _ZERO)
+            if again or _takes_up_target(slave, info):
+                if slave.info != info:
+                    what = f"{info.native_abi} {info.native_platform}"
+                    slave.timeline.append(Moment(max(at, slave.joined), "ABI", what))
+                slave.info = info
+                return slave
         slave = Slave(
             slave_id, info, label, joined=at, reported_at=at, since=at, last_contact=self.now
         )

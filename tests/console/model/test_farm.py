@@ -498,3 +498,16 @@ def test_the_events_of_a_farm_recreate_its_lanes(master, new_master):
     assert [(one.host, one.lane) for one in again.farm.slaves.values()] == [
         ("host of board", 1), ("host of board", 2),
     ]  # fmt: skip
+
+
+def test_a_replay_of_slaves_that_are_known_changes_nothing(master):
+    slave, _ = master.lanes(1, 2)
+    master.finish(1)
+    master.past = True
+    master.say(1, "HELLO", slave.info, at=slave.joined - timedelta(microseconds=200))
+    master.say(2, "HELLO", slave.info._replace(native_abi="cp39"), at=slave.joined - DAY)
+    assert master.farm.slaves[1] is slave
+    assert (slave.host, len(slave.builds), slave.joins) == ("host of board", 1, 1)
+    assert (master.farm.slaves[2].abi, master.farm.slaves[2].lane) == ("cp39", 2)
+    master.say(1, "HELLO", slave.info, at=slave.joined + MINUTE)
+    assert master.farm.slaves[1] is not slave, "it joined again while the console was away"
