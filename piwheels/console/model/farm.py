@@ -89,6 +89,8 @@ class FarmModel:
         self._by_label: defaultdict[str, set[int]] = defaultdict(set)
         #: The numbers of the lanes of each host.
         self._by_host: defaultdict[str, set[int]] = defaultdict(set)
+        #: The slave with each label and serial that has joined last.
+        self._newest: dict[tuple[str, str], Slave] = {}
         #: Slaves that have left, newest last.
         self.left: deque[Slave] = deque(maxlen=500)
         #: Builds that have ended, newest last.
@@ -154,6 +156,7 @@ class FarmModel:
                 of_slaves.clear()
             self._by_label.clear()
             self._by_host.clear()
+            self._newest.clear()
             for others in (self.left, self._round, self._skipped, self._undated):
                 others.clear()
             self.builds = deque((one for one in self.builds if one.result), self.builds.maxlen)
@@ -237,26 +240,30 @@ class FarmModel:
     def _count_joins(self, slave: Slave) -> int:
         """Return how often the slave's board has joined lately. Its lanes join together, once."""
         serial = slave.info.board_serial
-        for other in self._same_label(slave):
-            together = abs(slave.appeared - other.appeared) <= _BOTH
-            if serial and serial == other.info.board_serial and together and _lives(other):
-                return other.joins
+        before = self._newest.get((slave.label, serial)) if serial else None
+        self._newest[slave.label, serial] = slave
+        if before is not None and _joined_together(before, slave):
+            return before.joins
         return self._joins.add(slave.label, serial, slave.joined, slave.appeared)
 
     def _lane(self, lane: Lane) -> None:
         """Learn which host a slave is a lane of."""
         slave = self.slaves.get(lane.slave_id)
-        if slave is None or (slave.host, slave.lane) == (lane.host, lane.lane):
+        if slave is None or not lane.host or (slave.host, slave.lane) == lane[1:]:
             return
-        _discard(self._by_host, slave.host, slave.id)
+        if slave.host:
+            _discard(self._by_host, slave.host, slave.id)
         slave.host, slave.lane = lane.host, lane.lane
-        for one in (*self._by_host[slave.host], slave.id):
-            self._touch(self.slaves[one], quiet=False)
         self._by_host[slave.host].add(slave.id)
+        self._touch(slave, quiet=False)
 
     def _forget_names(self, slave: Slave) -> None:
         _discard(self._by_label, slave.label, slave.id)
-        _discard(self._by_host, slave.host, slave.id)
+        if slave.host:
+            _discard(self._by_host, slave.host, slave.id)
+        about = slave.label, slave.info.board_serial
+        if self._newest.get(about) is slave:
+            del self._newest[about]
 
     def _reply(self, slave: Slave, event: SlaveEvent, here: datetime, replay: bool) -> None:
         slave_id, at, message, data = event
@@ -410,9 +417,9 @@ class FarmModel:
     def _same_label(self, slave: Slave) -> Iterator[Slave]:
         return (self.slaves[one] for one in self._by_label[slave.label] if one != slave.id)
 
-    def lanes(self, slave: Slave) -> list[Slave]:
-        """Return the lanes of the slave's host that are known; none if it is no lane."""
-        return [self.slaves[one] for one in self._by_host.get(slave.host, ()) if slave.host]
+    def lanes(self, slave: Slave) -> Iterator[Slave]:
+        """Yield the lanes of the slave's host that are known; none if it is no lane."""
+        return (self.slaves[one] for one in self._by_host.get(slave.host, ()))
 
     def _compare(self, slave: Slave) -> timedelta:
         """Compare the slave's build with its peers; return how long it has taken so far."""
@@ -536,6 +543,12 @@ def _takes_up_target(slave: Slave, info: SlaveInfo) -> bool:
 
 def _lives(slave: Slave) -> bool:
     return slave.reported is not State.DEAD
+
+
+def _joined_together(one: Slave, other: Slave) -> bool:
+    """Return whether *other* has just joined, soon after *one*, which is still there."""
+    soon = abs(other.appeared - one.appeared) <= _BOTH
+    return soon and one.id != other.id and _lives(one)
 
 
 def _is_before(slave: Slave, other: Slave) -> bool:

@@ -484,7 +484,7 @@ def test_a_lane_that_builds_for_another_target_is_the_same_slave(master):
 def test_a_slave_that_joins_again_as_another_one_is_no_lane(master):
     slave, _ = master.lanes(1, 2)
     again = master.hello(1, label="other")
-    assert (again.host, master.farm.lanes(slave)) == ("", [master.farm.slaves[2]])
+    assert (again.host, list(master.farm.lanes(slave))) == ("", [master.farm.slaves[2]])
     master.send(Lane(99, "host of board", 3))  # has left in the meantime
     master.farm.validate()
 
