@@ -191,6 +191,7 @@ class Session:
             self._queue_due = now + _QUEUE_EVERY
             self.ask("QUEUE", _HEADS, self._got_queue)
             self._ask_newer("TARGETS", NoData, self._got_targets)
+            self._awaits_lanes = False
 
     def take_changes(self) -> Changes:
         """Return the changes since the last call."""
@@ -282,8 +283,9 @@ class Session:
             if event.message == "DONE" and self.tracker.is_skipping(event.slave_id):
                 self.farm.skipped(event.slave_id)
             if event.message == "HELLO":
-                after = event.slave_id - 1
-                self._lanes_after = min(after, self._lanes_after or after)
+                after = max(0, event.slave_id - 1)
+                known = after if self._lanes_after is None else self._lanes_after
+                self._lanes_after = min(after, known)
             self.tracker.observe(event.slave_id, event.message, event.data, now)
         self.farm.fold(event, now, replay=past)
 
@@ -322,7 +324,7 @@ class Session:
             self.ask("BUILDS", _BUILDS, self._got_builds)
             self.ask("FIGURES", NoData, self._got_stats)
             self._unknown.clear()
-            self._lanes_after = 0
+            self._lanes_after, self._awaits_lanes = 0, False
             self._queue_due = None
 
     # Journal ----------------------------------------------------------------------------
@@ -530,8 +532,11 @@ class Session:
             self._changes.answers = True
 
     def _got_lanes(self, lanes: list[Lane] | None, _why: str) -> None:
+        if lanes is None:
+            self._lanes_after = 0  # once more, with the next request for the queue
+            return
         self._awaits_lanes = False
-        for lane in lanes or ():
+        for lane in lanes:
             self.farm.fold(lane, self.now)
 
     def _got_targets(self, targets: list[TargetState] | None, _why: str) -> None:

@@ -385,6 +385,12 @@ def test_the_master_is_asked_which_new_slaves_are_lanes():
     answer_last(case, "HOSTS", [Lane(5, "beef", 1), Lane(7, "beef", 2)])
     assert [slave.host for slave in case.session.farm.slaves.values()] == ["beef", "beef"]
     assert asked(case, "HOSTS") == [0, 4]
+    case.send(9, "HELLO", slave_info())
+    answer_last(case, "HOSTS", None, "16 requests wait already")
+    case.wait(1)
+    assert asked(case, "HOSTS") == [0, 4, 8], "it would be busy again"
+    case.wait(10)
+    assert asked(case, "HOSTS") == [0, 4, 8, 0]
 
 
 def test_a_master_that_does_not_know_a_request_is_asked_once():
