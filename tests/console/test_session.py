@@ -385,6 +385,7 @@ def test_the_master_is_asked_which_new_slaves_are_lanes():
     answer_last(case, "HOSTS", [Lane(5, "beef", 1), Lane(7, "beef", 2)])
     assert [slave.host for slave in case.session.farm.slaves.values()] == ["beef", "beef"]
     assert asked(case, "HOSTS") == [0, 4]
+    case.wait(1)
     case.send(9, "HELLO", slave_info())
     answer_last(case, "HOSTS", None, "16 requests wait already")
     case.wait(1)
