@@ -100,7 +100,7 @@ class Builds(Sessions):
         # have been built: then only the database knows.
         free = assignment is not None and assignment not in self.queue.active and not slave.doubtful
         if assignment is not None and free and "SKIP" not in slave.commands:
-            self.queue.put_back(assignment)
+            self.queue.put_back(assignment, instant.now)
         return effects
 
     def _drop_build(self, slave: SlaveState, instant: Instant) -> list[SlaveEffect]:
