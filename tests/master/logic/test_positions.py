@@ -28,7 +28,8 @@ WAITS = "has waited since 2026-11-24 12:00 UTC"
         (
             {"failed_at": SINCE},
             [
-                "failed at 2026-11-24 12:00 UTC: a slave of another owner may try it, the same one a day later"
+                "failed at 2026-11-24 12:00 UTC: a slave of another owner may try it, the same one"
+                " a day later"
             ],
         ),
         (
