@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from piwheels.core.codec import NoData
 from piwheels.core.protocols import slave_driver
 from piwheels.core.states import Instant, Pending
-from piwheels.core.wheels.targets import Target
+from piwheels.core.targets import Target
 from piwheels.master.logic.effects import Reply
 from piwheels.master.logic.fleet import Fleet
 
@@ -33,9 +33,8 @@ def hello(label="board", abi="cp311", resume=None, **timeouts):
         timedelta(seconds=timeouts.get("busy", 300)),
         abi[2:], abi, timeouts.get("platform", "linux_x86_64"), label, "Debian", "12", "", "",
     ]  # fmt: skip
-    features = {
-        key: timeouts[key] for key in ("level", "identity", "lane", "offers") if key in timeouts
-    }
+    names = "level", "identity", "lane", "offers", "emulated"
+    features = {key: timeouts[key] for key in names if key in timeouts}
     if resume is not None:
         features |= {"level": 1, "resume": list(resume)}
     if features:

@@ -250,6 +250,7 @@ class PiWheelsSlave:
         try:
             with self.connection.open(queue):
                 while True:
+                    self.room.look(self.clock.monotonic(), self.clock.now())
                     self._send_requests(limit)
                     self._show_status()
                     self._take_replies()
@@ -328,8 +329,7 @@ class PiWheelsSlave:
         return None
 
     def _may_begin(self) -> bool:
-        now = self.clock.monotonic()
-        return self.readiness.is_fit(now) and not self.room.why_not(now, self.clock.now())
+        return self.readiness.is_fit(self.clock.monotonic()) and not self.room.why_not()
 
     def _hello(self) -> Request:
         info = self._about()

@@ -78,7 +78,7 @@ class SlaveConfig(Common):
         help="build for this interpreter (can be repeated); all: for each that is found on this"
         " machine (default: the one that runs this)",
     )
-    jobs: int = jobs_option(1, "1")
+    jobs: int = jobs_option(1)
     emulate: list[str] = option(
         default=[],
         metavar="ARCH[/RELEASE]",

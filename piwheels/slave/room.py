@@ -41,13 +41,13 @@ class Room:
         self._use = Use(_cores(), 0.0, machine_memory(), 0, 0, 0)
         self._machine_at = self._memory_at = -math.inf
 
-    def why_not(self, now: float, at: datetime) -> str:
-        """Return why no further build may begin; ``""``: one may.
+    def look(self, now: float, at: datetime) -> None:
+        """Measure, if it is time and the room depends on it.
 
         *now* is in monotonic seconds, *at* is the same moment for people.
         """
         if self._jobs != AUTO:
-            return ""
+            return
         if now >= self._memory_at:
             self._memory_at = now + MEMORY_WAIT
             for worker in self._workers:
@@ -55,6 +55,11 @@ class Room:
         if now >= self._machine_at:
             self._machine_at = now + MACHINE_WAIT
             self._use = self._measure(at)
+
+    def why_not(self) -> str:
+        """Return why no further build may begin; ``""``: one may."""
+        if self._jobs != AUTO:
+            return ""
         return why_not(self._use, self._running(), self._needs.of())
 
     def memory_limit(self, worker: Worker) -> int:

@@ -19,7 +19,7 @@ from piwheels.core import codec
 from piwheels.core.codec import MAX_FRAME
 from piwheels.core.database.rows import Lease
 from piwheels.core.protocols import LEVEL_1_ID, NoData, slave_driver
-from piwheels.core.wheels.targets import Target
+from piwheels.core.targets import Target
 from piwheels.master.file_juggler import FileJuggler
 from piwheels.master.logic.intake import Intake
 from piwheels.master.messages import (
@@ -28,6 +28,7 @@ from piwheels.master.messages import (
     FleetSeen,
     LostSlave,
     PagesNoted,
+    TargetsSeen,
     WriteLog,
 )
 from piwheels.master.ports import open_socket
@@ -440,10 +441,24 @@ def test_the_sentinel_learns_of_the_slaves_and_of_lost_ones(make_config, other_e
         driver.close()
 
 
+def test_a_target_without_a_slave_is_reported(farm, db, other_end, monkeypatch, caplog):
+    monkeypatch.setattr("piwheels.master.logic.unserved.UNSERVED", timedelta(0))
+    db.add_targets([Target("linux_riscv64", "cp311")])
+    sentinel = other_end(farm.config_used, "monitor")
+    with Slave(farm.config_used) as slave:
+        slave.hello().work()
+        slave.built(status=False)
+        until(lambda: any(row.pending for row in db.get_targets()))
+        farm._read_targets()
+        until(lambda: isinstance(seen := sentinel.take(), TargetsSeen) and seen.late and seen)
+    assert "linux_riscv64/cp311 has 1 version to build, and no slave: start one" in caplog.text
+
+
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(FRAMES, min_size=1, max_size=4), min_size=1, max_size=6), st.booleans())
 @example([[b""]], False)
 @example([[b"", b"", b""]], False)
+@example([[b"1", b"", b"\xff"], [b"257", b"", b""], [b"1", b"1", b"", b""]], False)
 @example([[b"\x9f" * 1000]], True)
 @example([[b"x" * MAX_FRAME]], True)
 def test_a_valid_slave_is_welcomed_despite_hostile_messages(isolated, messages, well_framed):

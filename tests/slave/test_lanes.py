@@ -7,7 +7,7 @@ from piwheels.core.host.interpreters import Interpreter
 from piwheels.core.program.builds import AUTO
 from piwheels.core.protocols import LEVEL_1_ID
 from piwheels.core.transport import split_address
-from piwheels.slave import lane
+from piwheels.slave import lane, room
 from piwheels.slave.admission import Use
 from piwheels.slave.lane import Pauses
 from piwheels.slave.workshops import Workshop
@@ -181,3 +181,16 @@ def follow(master, *wanted):
     elif master.received != "IDLE":
         master.say("CONT")
     return master.received in wanted
+
+
+def test_the_need_of_a_build_is_measured_while_all_lanes_build(master, slave, gate, monkeypatch):
+    monkeypatch.setattr(room, "MEMORY_WAIT", 0.1)
+    peers = welcome_all(master)
+    slave.room._jobs = AUTO
+    order(master, *peers)
+    until(lambda: all(each.most_memory for each in slave.workers))
+    gate.touch()
+    reports = 0
+    while reports < 2:
+        reports += follow(master, "BUILT")
+    assert 2**20 < slave.room._needs.of("demo") < 2**30

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from piwheels.core.errors import Fatal
 from piwheels.core.host.commands import ask
-from piwheels.core.wheels.targets import Target, family
+from piwheels.core.targets import Target, family
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -70,15 +70,15 @@ def offline_build_option() -> Any:
     )
 
 
-def jobs_option(default: int | None, words: str) -> Any:
-    """Declare the option ``--jobs``; *words* describe its *default*."""
+def jobs_option(default: int | None, words: str = "") -> Any:
+    """Declare the option ``--jobs``; *words* describe its *default* if it is ``None``."""
     return option(
         "-j",
         default=default,
         metavar="N|auto",
         parse=_jobs,
         help="how many builds to run at once; auto: as many as this machine has room for"
-        f" (default: {words})",
+        + (f" (default: {words})" if words else ""),
     )
 
 

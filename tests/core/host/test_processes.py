@@ -358,3 +358,30 @@ def test_a_supervisor_that_a_build_suspends_is_killed_when_it_has_to_stop(
         assert everything(process) == b""
         assert process.wait() == Ending("lost")
         until(lambda: not alive(child))
+
+
+# Two threads: one asks a program, the other one ends a command, whose daemon it adopts and kills.
+TWO_THREADS = """
+import sys, threading, time
+from pathlib import Path
+from piwheels.core.host.commands import ask
+from piwheels.core.host.processes import Supervised, adopt_orphans
+adopt_orphans()
+answers, gate = [], Path(sys.argv[1])
+wait = "import os, sys, time\\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.05)"
+question = [sys.executable, "-c", f"{wait}\\nprint('answer')", str(gate)]
+asking = threading.Thread(target=lambda: answers.append(ask(question, 60)))
+asking.start()
+for _ in range(3):
+    with Supervised(["true"], env={"PATH": "/usr/bin:/bin"}, cwd=gate.parent, timeout=60) as done:
+        assert done.wait().success
+gate.touch()
+asking.join()
+print(answers[0].returncode, answers[0].stdout.strip())
+"""
+
+
+def test_the_end_of_a_command_kills_no_other_child(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", TWO_THREADS, str(tmp_path / "gate")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=patience(60), check=True)
+    assert done.stdout == "0 answer\n"

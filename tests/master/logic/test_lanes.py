@@ -85,3 +85,14 @@ def test_a_host_of_64_lanes_can_greet_again_before_its_lost_connection_is_notice
             assert slave, refused
             farm.fleet.do_hello(slave, farm.instant)
     assert len(farm.fleet.slaves) == 128
+
+
+def test_a_native_lane_without_room_leaves_work_to_emulated_ones():
+    farm = Farm()
+    farm.join(b"board/1", **lane(1))
+    farm.join(b"pc/1", label="pc", level=1, identity="two", emulated=["linux_x86_64"])
+    (reply,) = replies(farm.say(b"pc/1", "IDLE", stats()))
+    assert reply.msg == "SLEEP"
+    farm.say(b"board/1", "WAIT", stats())
+    (reply,) = replies(farm.say(b"pc/1", "IDLE", stats()))
+    assert reply.msg == "BUILD"
