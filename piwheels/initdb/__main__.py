@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from piwheels.core.paths import DAEMON
 from piwheels.core.program.command_line import Common, option, program
@@ -25,6 +26,29 @@ class InitdbConfig(Common):
         "-u", default=DAEMON, metavar="NAME", help="the role that piw-master connects as"
     )
     yes: bool = option("-y", default=False, help="do not ask before changing anything")
+    from_peer: str = option(
+        default="",
+        metavar="URL",
+        help="import this database of piwheels 0.23 into that of --dsn, which must be empty",
+    )
+    dry_run: bool = option(
+        default=False, help="with --from-peer: count what would be imported, and change nothing"
+    )
+    site: Path | None = option(
+        default=None,
+        metavar="DIR",
+        help="with --from-peer: its site, which becomes the site of this farm",
+    )
+    copy_site: Path | None = option(
+        default=None,
+        metavar="DIR",
+        help="with --site: copy its wheels and logs here, and leave it as it is",
+    )
+    report: Path = option(
+        default=Path("piw-initdb-report.txt"),
+        metavar="FILE",
+        help="with --from-peer: the file that lists what was changed or left out",
+    )
     json: bool = json_option()
 
 
@@ -35,12 +59,19 @@ class InitdbConfig(Common):
     examples=[
         ("piw-initdb --dsn postgresql:///piwheels", "create or upgrade the tables"),
         ("piw-initdb --user farm --yes", "use another role for piw-master, and ask nothing"),
+        (
+            "piw-initdb --from-peer postgresql:///old --dry-run",
+            "count what an import of the database old would bring",
+        ),
     ],
 )
 def main(config: InitdbConfig) -> int:
     """Run ``piw-initdb``."""
-    from piwheels.initdb import schema  # noqa: PLC0415 (it needs the extra)
+    from piwheels.initdb import peer, schema  # noqa: PLC0415 (they need the extra)
 
+    if config.from_peer:
+        peer.run(config)
+        return 0
     before, after = schema.run(config.dsn, config.user, yes=config.yes)
     event = "created" if before is None else "upgraded"
     Report(config).record(event=event, before=before, schema=after)

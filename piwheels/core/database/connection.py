@@ -257,6 +257,8 @@ def _check_schema(conn: Connection) -> None:
     if not found:
         raise Fatal("the database is empty: run piw-initdb")
     have = conn.execute(text("SELECT version FROM public.configuration")).scalar_one()
+    if have.endswith(sql_files.IMPORTING):
+        raise Fatal("an import into the database has not ended: run piw-initdb --from-peer again")
     if have != want:
         newer = have.partition("+")[0] > want.partition("+")[0]
         raise Fatal(

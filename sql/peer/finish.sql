@@ -1,0 +1,12 @@
+-- The last transaction of an import. No later build gets the number of a log on the site.
+SELECT setval(pg_get_serial_sequence('public.builds', 'build_id'), greatest(1, max(build_id)), max(build_id) IS NOT NULL)
+FROM peer.builds WHERE build_id BETWEEN 1 AND 999999999999;
+
+INSERT INTO watched (package, pinned)
+SELECT p.package, true FROM packages p, configuration c WHERE c.pypi_serial = 0;  -- the whole index is not followed
+
+INSERT INTO rewrites_pending (package, added_at, command) SELECT package, now(), 'BOTH' FROM packages;
+
+SELECT piwheels._refresh_derived();
+
+DROP SCHEMA peer CASCADE;
