@@ -13,7 +13,8 @@ from piwheels.core.site import log_name
 from wheels import zip_wheel
 
 TABLES = """
-CREATE TABLE configuration (id INTEGER PRIMARY KEY, version VARCHAR(16) NOT NULL, pypi_serial BIGINT);
+CREATE TABLE configuration (
+    id INTEGER PRIMARY KEY, version VARCHAR(16) NOT NULL, pypi_serial BIGINT);
 CREATE TABLE packages (package VARCHAR(500) PRIMARY KEY, skip TEXT, description TEXT);
 CREATE TABLE package_names (package VARCHAR(500), name VARCHAR(500) PRIMARY KEY, seen TIMESTAMP);
 CREATE TABLE versions (
@@ -216,8 +217,10 @@ def enlarge(dsn, *, versions, builds, files, downloads):
     """Fill the empty database *dsn* with as many ordinary rows."""
     packages = max(1, versions // 8)
     query = f"""
-        INSERT INTO packages SELECT 'project-' || n, '', 'A project' FROM generate_series(1, {packages}) n;
-        INSERT INTO package_names SELECT package, replace(package, '-', '_'), '2024-01-01' FROM packages;
+        INSERT INTO packages SELECT 'project-' || n, '', 'A project'
+            FROM generate_series(1, {packages}) n;
+        INSERT INTO package_names SELECT package, replace(package, '-', '_'), '2024-01-01'
+            FROM packages;
         INSERT INTO build_abis SELECT 'cp3' || n, '' FROM generate_series(9, 13) n;
         INSERT INTO versions SELECT 'project-' || (n % {packages} + 1), n / {packages} || '.0',
             '2016-01-01'::timestamp + n * interval '10 minutes', '', false
@@ -232,7 +235,8 @@ def enlarge(dsn, *, versions, builds, files, downloads):
             abi_tag, abi_tag, 'linux_' || machine, '>=3.9', '/simple'
             FROM builds, unnest(ARRAY['armv7l', 'armv6l']) AS machine WHERE status LIMIT {files};
         INSERT INTO dependencies SELECT filename, 'apt', 'libc6' FROM files;
-        INSERT INTO downloads SELECT 'project_' || (n % {packages} + 1) || '-0.0-cp39-cp39-linux_armv7l.whl',
+        INSERT INTO downloads
+            SELECT 'project_' || (n % {packages} + 1) || '-0.0-cp39-cp39-linux_armv7l.whl',
             '192.0.2.1', now() - n * interval '30 seconds', 'armv7l', 'Raspbian', '12', 'Linux',
             '6.1', 'CPython', '3.11.2', 'pip', '23.0.1', '66.1.1'
             FROM generate_series(1, {downloads}) n;

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from contextlib import nullcontext
 from datetime import timedelta
 from functools import partial
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection
 
-    from piwheels.initdb.__main__ import InitdbConfig
+    from piwheels.initdb.config import InitdbConfig
     from piwheels.initdb.peer_tables import Table
 
 logger = logging.getLogger("initdb")
@@ -50,11 +51,12 @@ _STEPS: Final = (
     "packages", "package_names", "build_abis", "versions", "builds", "files", "lost_builds",
     "dependencies", "preinstalled_apt_packages",
 )  # fmt: skip
-#: How many other programs are connected to a database.
+#: The programs that are connected to a database, and how many seconds one may take to leave it.
 _OTHERS: Final = """
 SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
 AND pid <> pg_backend_pid() AND backend_type = 'client backend'
 """
+_ENDING: Final = 2.0
 _BOOKS: Final = """
 CREATE SCHEMA peer;
 CREATE TABLE peer.source (state TEXT NOT NULL);
@@ -82,7 +84,7 @@ class Peer:
         self._types: dict[str, dict[str, str]] = {}
         for table, column, data_type in self.rows(query):
             self._types.setdefault(table, {})[column] = data_type
-        self._check_version()
+        self.serial = 0
 
     def close(self) -> None:
         """Close the connection."""
@@ -97,7 +99,8 @@ class Peer:
         """Return the single value of *query*."""
         return self.rows(query)[0][0]
 
-    def _check_version(self) -> None:
+    def check(self) -> None:
+        """Check that it is such a database, of a known version. Raises :exc:`CannotInit`."""
         found = self._types.get("configuration", {})
         if not {"version", "pypi_serial"} <= found.keys() or "only_row" in found:
             raise CannotInit(
@@ -275,6 +278,7 @@ class Import:
             work.files(Progress(count, "packages", quiet=self._config.quiet))
             self._step("lost_builds of the site", partial(self._script, "lost_builds"))
             work.logs()
+            self._step("moved", work.report)
 
     def _copy_logs(self) -> None:
         for name, table in self._peer.logs().items():
@@ -291,17 +295,15 @@ class Import:
                 f"CREATE TABLE downloads_{month:%Y_%m} PARTITION OF downloads FOR VALUES {span}"
             )
         needed = " AND ".join(f"{column} IS NOT NULL" for column in table.needed)
-        query = (
-            f"SELECT * FROM ({self._peer.select(name, table)} WHERE accessed_at >= '{month}'"
-            f" AND accessed_at < '{following}') AS k WHERE {needed}"
-        )
+        entries = f"{self._peer.select(name, table)} WHERE accessed_at >= '{month}'"
+        query = f"SELECT * FROM ({entries} AND accessed_at < '{following}') AS k WHERE {needed}"  # noqa: S608
         into = f"{name} ({', '.join(table.columns)})"
         rows = pour(self._peer.driver, self._driver, query, into)
         if name == "downloads":
             self._sql(
-                "INSERT INTO downloads_daily (day, filename, package, downloads)"
+                "INSERT INTO downloads_daily (day, filename, package, downloads)"  # noqa: S608
                 " SELECT accessed_at::date, filename, package, count(*)"
-                f" FROM downloads_{month:%Y_%m} JOIN files USING (filename)"  # noqa: S608
+                f" FROM downloads_{month:%Y_%m} JOIN files USING (filename)"
                 " JOIN builds USING (build_id) GROUP BY 1, 2, 3"
             )
         return rows
@@ -366,9 +368,11 @@ def run(config: InitdbConfig) -> None:
         raise CannotInit("give --site, too: the site that --copy-site copies")
     conn = schema.get_connection(config.dsn)
     try:
+        _check_target(config, conn)
         peer = Peer(config.from_peer)
         try:
-            _run(config, peer, conn)
+            _check_peer(config, peer)
+            Import(config, peer, conn).run()
         finally:
             peer.close()
     except DBAPIError as exc:
@@ -384,22 +388,38 @@ def run(config: InitdbConfig) -> None:
         conn.engine.dispose()
 
 
-def _run(config: InitdbConfig, peer: Peer, conn: Connection) -> None:
+def _in_use(conn: Connection) -> bool:
+    """Return whether other programs use the database of *conn*; one that has ended does not."""
+    deadline = SYSTEM.monotonic() + _ENDING
+    while conn.exec_driver_sql(_OTHERS).scalar_one():
+        if SYSTEM.monotonic() > deadline:
+            return True
+        time.sleep(0.05)
+        conn.exec_driver_sql("SELECT pg_stat_clear_snapshot()")
+    return False
+
+
+def _check_target(config: InitdbConfig, conn: Connection) -> None:
+    """Check that the database of *conn* can be filled, and lock it for this program."""
     with conn.begin():
         if not conn.exec_driver_sql(f"SELECT pg_try_advisory_lock({schema.LOCK})").scalar_one():
             raise CannotInit("another piw-initdb works on the database of --dsn: wait for its end")
         schema.detect_users(conn, config.user)
-        others = conn.exec_driver_sql(_OTHERS).scalar_one()
-    if others:
-        raise CannotInit(f"{others} other programs use the database of --dsn: stop them")
-    if (others := peer.value(_OTHERS)) and not config.dry_run:
+        schema.detect_version(conn, importing=True)
+        if _in_use(conn):
+            raise CannotInit("other programs use the database of --dsn: stop them")
+
+
+def _check_peer(config: InitdbConfig, peer: Peer) -> None:
+    """Say what of the database of *peer* is not imported, and ask whether to begin."""
+    peer.check()
+    if not config.dry_run and _in_use(peer.conn):
         raise CannotInit(
-            f"{others} other programs use the database of --from-peer: stop its master, its logger"
-            " and other clients"
+            "other programs use the database of --from-peer: stop its master, its logger and all"
+            " others"
         )
     for surprise in peer.surprises():
         logger.warning("%s", surprise)
-    what = f"import {peer.count('packages'):,} packages, {peer.count('builds'):,} builds"
-    if not config.dry_run and not confirmed(f"{what} into {config.dsn}", yes=config.yes):
+    what = f"import {peer.count('packages'):,} packages and {peer.count('builds'):,} builds"
+    if not config.dry_run and not confirmed(what, yes=config.yes):
         raise CannotInit("nothing was changed")
-    Import(config, peer, conn).run()

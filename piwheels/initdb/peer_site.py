@@ -35,10 +35,11 @@ from piwheels.core.site import (
 )
 from piwheels.core.text import clean
 from piwheels.core.wheels.inspection import inspect_wheel
+from piwheels.core.wheels.tags import canonical
 from piwheels.initdb.schema import CannotInit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from sqlalchemy.engine import Connection
 
@@ -87,7 +88,6 @@ class SiteImport:
         self._work = work_path(self._site)
         self._aside = self._site.with_name(f"{self._site.name}.left-out")
         self._conn = conn
-        self._moved: list[str] = []
 
     def files(self, progress: Progress) -> None:
         """Take over the files of all packages, or those that an interrupted import has left."""
@@ -113,16 +113,15 @@ class SiteImport:
         for folder in (self._site / "simple", self._work):
             folder.mkdir(parents=True, exist_ok=True)
         with self._conn.begin():
+            begun = self._note("site")
             sample = self._rows(
                 "SELECT s.their_package, f.filename FROM files f JOIN builds b USING (build_id)"
                 " JOIN peer.spellings s USING (package, version) LIMIT %s",
-                _SAMPLE,
-            )
-        if sample and not any(
-            (self._source / "simple" / folder / name).exists()
-            for package, name in sample
-            for folder in {package, package.lower()}
-        ):
+                0 if begun else _SAMPLE,
+            )  # fmt: skip
+        paths = [self._source / "simple" / folder / name for folder, name in sample]
+        paths += [path.parent.with_name(canonical(path.parent.name)) / path.name for path in paths]
+        if paths and not any(map(_is_file, paths)):
             raise CannotInit(
                 f"{self._source} has none of {len(sample)} files of the database: check --site"
             )
@@ -174,9 +173,6 @@ class SiteImport:
                 found.metadata[filename] = self._take_file(package, filename, size)
             except BadWheel as exc:
                 found.lost[filename] = str(exc)
-        if self._in_place:
-            names = found.metadata
-            self._keep_pages(package.name, {*names, *(f"{name}.metadata" for name in names)})
         return found
 
     def _take_file(self, package: _Package, filename: str, size: int) -> str:
@@ -221,19 +217,23 @@ class SiteImport:
         )
         for table in ("dependencies", "files"):
             self._sql(f"DELETE FROM {table} WHERE filename = ANY (%s)", names)  # noqa: S608
-        self._note_moved()
 
     # Everything else ----------------------------------------------------------------------------
 
     def _sweep(self) -> None:
-        """Move aside what does not belong to the site, above the folders of packages."""
+        """Move aside what does not belong to the site, except for logs."""
         with self._conn.begin():
+            after = ""
+            while some := self._next_packages(after):
+                for package in some:
+                    self._keep_pages(package.name, package.sizes)
+                after = some[-1].name
             packages = {name for (name,) in self._rows("SELECT package FROM packages")}
             aliases = dict(map(tuple, self._rows("SELECT name, package FROM package_names")))
 
             def is_page(entry: os.DirEntry[str]) -> bool:
                 if entry.is_symlink():
-                    return aliases.get(entry.name) == Path(entry).readlink().name
+                    return Path(entry).readlink() == Path(aliases.get(entry.name, "/"))
                 return entry.name in packages and entry.is_dir()
 
             self._keep(
@@ -252,12 +252,11 @@ class SiteImport:
                 ),
             )
             self._keep(self._site / "project", is_page)
-            self._note_moved()
 
-    def _keep_pages(self, package: str, files: Iterable[str]) -> None:
+    def _keep_pages(self, package: str, files: Collection[str]) -> None:
         """Keep only the *files* and the pages of a *package*."""
         page = self._site / "project" / package
-        known = {*INDEX_FILES, *files}
+        known = {*INDEX_FILES, *files, *(f"{name}.metadata" for name in files)}
         self._keep(self._site / "simple" / package, lambda e: e.name in known and not e.is_dir())
         self._keep(page, lambda e: e.name == "json" if _is_folder(e) else e.name in _PAGES)
         self._keep(page / "json", lambda e: e.name in _JSON and not _is_folder(e))
@@ -280,10 +279,14 @@ class SiteImport:
             number += 1
             free = target.with_name(f"{target.name}.{number}")
         path.rename(free)
-        self._moved.append(clean(str(path.relative_to(self._site)), 8192))
 
-    def _note_moved(self) -> None:
-        moved, self._moved = self._moved, []
+    def report(self) -> None:
+        """Note in the report what was moved aside, by this run or an earlier one."""
+        moved = [
+            clean(str(Path(folder, name).relative_to(self._aside)), 8192)
+            for folder, folders, names in os.walk(self._aside)
+            for name in (*names, *(each for each in folders if Path(folder, each).is_symlink()))
+        ]
         self._sql(
             "INSERT INTO peer.changed (kind, what, why)"
             " SELECT 'site', what, %s FROM unnest(%s::text[]) AS what",
@@ -301,7 +304,6 @@ class SiteImport:
         for part in sorted(part for part in parts if part > done):
             with _explained(self), self._conn.begin():
                 self._take_logs(part)
-                self._note_moved()
                 self._set_note("logs", str(part))
 
     def _log_folders(self) -> Iterator[int]:

@@ -132,6 +132,9 @@ class Client:
                 _check_schema(conn)
         except SQLAlchemyError as exc:
             raise Fatal(f"cannot use the database: {sentence(exc)}; check --dsn") from exc
+        except Fatal:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
