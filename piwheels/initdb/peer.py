@@ -48,8 +48,8 @@ logger = logging.getLogger("initdb")
 _VERSIONS: Final = re.compile(r"0\.2[0-9](\.|$)")
 #: The files of ``sql/peer``, in their order, before the site and the access log.
 _STEPS: Final = (
-    "packages", "package_names", "build_abis", "versions", "builds", "files", "lost_builds",
-    "dependencies", "preinstalled_apt_packages",
+    "packages", "package_names", "build_abis", "versions", "builds", "targets", "files",
+    "lost_builds", "dependencies", "preinstalled_apt_packages",
 )  # fmt: skip
 #: The programs that are connected to a database, and how many seconds one may take to leave it.
 _OTHERS: Final = """

@@ -87,7 +87,7 @@ def _with_parts(row: bytes) -> bytes:
     native = sorted({family(part) for part in wheel.platform.split(".")} - {"any"})
     parts = (
         canonical(wheel.package), _cached_key(wheel.version), wheel.package, wheel.version,
-        wheel.py, wheel.abi, wheel.platform, native[0] if native else "any",
+        wheel.py, wheel.abi, wheel.platform, native[-1] if native else "any",
     )  # fmt: skip
     return b"\t".join([row, *(part.encode() for part in parts)])
 

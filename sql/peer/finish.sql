@@ -7,6 +7,8 @@ SELECT p.package, true FROM packages p, configuration c WHERE c.pypi_serial = 0;
 
 INSERT INTO rewrites_pending (package, added_at, command) SELECT package, now(), 'BOTH' FROM packages;
 
+SET LOCAL session_replication_role = origin;  -- its triggers fill the queue
+
 SELECT piwheels._refresh_derived();
 
 DROP SCHEMA peer CASCADE;
