@@ -115,6 +115,15 @@ def test_an_import_takes_over_database_and_site(run, new_database, tmp_path, cap
         assert spam["2.0"]["yanked"]
         [armv7] = [each for name, each in spam["1.0.0"]["files"].items() if "armv7l" in name]
         assert armv7["apt_dependencies"] == ["libspam1"]
+    assert set(administer(dsn, "SELECT build_id, platform FROM builds WHERE platform <> ''")) == {
+        (1, "linux_armv7l"), (3, "linux_armv7l"), (7, "linux_aarch64"),
+    }  # fmt: skip
+    assert set(administer(dsn, "SELECT platform, abi_tag FROM targets")) == {
+        (platform, abi)
+        for platform in ("linux_armv7l", "linux_aarch64")
+        for abi in ("cp311", "cp34m", "cp39")
+    }
+    assert administer(dsn, "SELECT abi_tag FROM build_abis WHERE skip = ''") == [("cp311",)]
     write_pages(site, daemon(dsn))
     assert findings(dsn, site, capsys, monkeypatch) == []
     for filename in peer_farm.GOOD:

@@ -5,7 +5,16 @@ FROM peer.builds WHERE build_id BETWEEN 1 AND 999999999999;
 INSERT INTO watched (package, pinned)
 SELECT p.package, true FROM packages p, configuration c WHERE c.pypi_serial = 0;  -- the whole index is not followed
 
+-- So that the order of the queue is the final one.
+UPDATE packages p SET popularity = piwheels._popularity(r.downloads)
+FROM (
+    SELECT package, sum(downloads) AS downloads FROM downloads_daily
+    WHERE day > (now() AT TIME ZONE 'UTC')::date - 30 GROUP BY package
+) AS r WHERE r.package = p.package;
+
 INSERT INTO rewrites_pending (package, added_at, command) SELECT package, now(), 'BOTH' FROM packages;
+
+ANALYZE packages, versions, builds, files, downloads_daily;
 
 SET LOCAL session_replication_role = origin;  -- its triggers fill the queue
 
