@@ -215,6 +215,11 @@ class Import:
                     )
                 logger.info("continuing the import")
                 return
+            if version is not None and version.endswith(sql_files.IMPORTING):
+                raise CannotInit(
+                    "another version of piwheels has begun this import: create the database of"
+                    " --dsn again, and begin again"
+                )
             if version not in (None, sql_files.version()):
                 raise CannotInit(
                     f"the database of --dsn has schema {version}: run piw-initdb without"

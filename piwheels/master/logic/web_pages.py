@@ -240,7 +240,7 @@ def builds_json(
 
 
 def _release_json(version: str, release: ProjectRelease) -> dict[str, Any]:
-    """Return a *release* with the keys of piwheels 0.23 beside ours."""
+    """Return a *release* with the keys of piwheels 0.23 in addition to ours."""
     return {
         **release,
         "released": f"{release['released'].astimezone(UTC):%Y-%m-%d %H:%M:%S}",
