@@ -98,6 +98,7 @@ def test_an_import_takes_over_database_and_site(run, new_database, tmp_path, cap
     with Database(daemon(dsn)) as db:
         assert set(db.get_all_packages()) == {"spam", "foo-bar", "cheese-shop", "dull", "empty"}
         assert db.get_pypi_serial() == 12345678
+        assert db.get_watched() == []  # the whole index is followed
         assert db.get_package_aliases("spam") == ["Spam"]
         assert set(db.get_package_aliases("cheese-shop")) == {"Cheese_Shop", "cheese.shop"}
         assert db.get_version_skip("cheese-shop", "0.5") == "no cheese"
@@ -132,6 +133,9 @@ def test_an_import_takes_over_database_and_site(run, new_database, tmp_path, cap
     assert (
         "Summary: of spam" in (site / "simple/spam/spam-2.0-py3-none-any.whl.metadata").read_text()
     )
+    page = json.loads((site / "project/spam/json/index.json").read_bytes())
+    assert page["package"] == "spam"
+    assert page["releases"]["2.0"]["files"].keys() == {"spam-2.0-py3-none-any.whl"}
     aside = tmp_path / "www.left-out"
     for name in ("simple/spam/notes.txt", "simple/gone", "fonts", "project/Gone", "simple/Foo.Bar"):
         assert os.path.lexists(aside / name), name
@@ -343,6 +347,7 @@ def test_refusals_are_sentences(run, new_database, peer, tmp_path, capsys):
 
 
 def test_other_tables_and_columns_are_named(run, new_database, peer):
+    administer(peer, "UPDATE configuration SET pypi_serial = 0")
     administer(peer, "DROP TABLE searches")
     administer(peer, "CREATE TABLE extra (n INTEGER)")
     administer(peer, "ALTER TABLE versions DROP yanked")
@@ -357,6 +362,8 @@ def test_other_tables_and_columns_are_named(run, new_database, peer):
     ):  # fmt: skip
         assert f"{words}: it " in err
     assert administer(dsn, "SELECT bool_or(yanked) FROM versions") == [(False,)]
+    # Without the whole index, the versions of each package are followed
+    assert administer(dsn, "SELECT count(*) FROM watched WHERE pinned") == [(5,)]
 
 
 @given(st.text(st.characters(exclude_characters="\0", codec="utf-8")))

@@ -23,7 +23,6 @@ from sqlalchemy.exc import DBAPIError
 
 from piwheels.core.clock import SYSTEM
 from piwheels.core.database import sql_files
-from piwheels.core.database.connection import sentence
 from piwheels.core.errors import one_line
 from piwheels.core.program.report import Report
 from piwheels.core.program.terminal import Progress, confirmed
@@ -236,11 +235,11 @@ class Import:
 
     def _finish(self) -> None:
         with self._conn.begin():
-            self._script("finish")
             self._sql(
                 "UPDATE configuration SET version = %s, pypi_serial = %s",
                 sql_files.version(), self._peer.serial,
             )  # fmt: skip
+            self._script("finish")
         logger.info("the import is complete: a master writes all pages when it starts")
 
     def _lasting(self) -> AbstractContextManager[Any]:
@@ -380,14 +379,9 @@ def run(config: InitdbConfig) -> None:
             Import(config, peer, conn).run()
         finally:
             peer.close()
-    except DBAPIError as exc:
-        raise CannotInit(
-            f"the import has stopped: {sentence(exc)}; the same command continues it"
-        ) from exc
-    except psycopg2.Error as exc:
-        raise CannotInit(
-            f"the import has stopped: {one_line(exc)}; the same command continues it"
-        ) from exc
+    except (DBAPIError, psycopg2.Error) as exc:
+        why = one_line(getattr(exc, "orig", exc))
+        raise CannotInit(f"the import has stopped: {why}; the same command continues it") from exc
     finally:
         conn.close()
         conn.engine.dispose()

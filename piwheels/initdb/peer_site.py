@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from piwheels.core.program.terminal import Progress
 
 #: How many packages are one transaction; how many threads read wheels.
-_BATCH: Final = 500
+_BATCH: Final = 1000
 _THREADS: Final = 4
 #: So many files are looked for first; if none is there, the site is another one.
 _SAMPLE: Final = 100
