@@ -193,6 +193,7 @@ def furnish(site):
     (site / "simple/spam/notes.txt").write_text("mine")
     (site / "simple/spam/spam-2.0-py3-none-any.whl.metadata").write_text("wrong")
     (site / "simple/spam/spam-2.0-py3-none-any.whl").chmod(0o600)
+    (site / "simple/dull").chmod(0o700)
     (site / "simple/Spam").symlink_to("spam")
     (site / "simple/foo-bar").symlink_to("Foo.Bar")
     (site / "simple/index.html").write_text("old")

@@ -37,10 +37,12 @@ def new_database(server_dsn, template_db):
     """Make empty databases; return the superuser's address of one."""
     made = []
 
-    def make():
+    def make(encoding="UTF8"):
         name = f"piw_peer_{os.getpid()}_{next(NUMBERS)}"
         administer(
-            server_dsn, "CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE template0", names=[name]
+            server_dsn,
+            f"CREATE DATABASE {{}} ENCODING '{encoding}' TEMPLATE template0",
+            names=[name],
         )
         made.append(name)
         return redirect(server_dsn, name)
@@ -338,6 +340,9 @@ def test_refusals_are_sentences(run, new_database, peer, tmp_path, capsys):
     refused("has no folder simple: check --site", "--site", str(tmp_path))  # it continues
     other = tmp_path / "other"
     (other / "simple").mkdir(parents=True)
+    (other / "logs").symlink_to(tmp_path / "www/logs")
+    refused("logs is a link", "--site", str(other))
+    (other / "logs").unlink()
     refused("has none of 11 files of the database", "--site", str(other))
     administer(peer, "INSERT INTO packages VALUES ('more')")
     refused("has changed since this import began")
@@ -348,7 +353,7 @@ def test_refusals_are_sentences(run, new_database, peer, tmp_path, capsys):
 
 def test_other_tables_and_columns_are_named(run, new_database, peer):
     administer(peer, "UPDATE configuration SET pypi_serial = 0")
-    administer(peer, "DROP TABLE searches")
+    administer(peer, "DROP TABLE searches, preinstalled_apt_packages")
     administer(peer, "CREATE TABLE extra (n INTEGER)")
     administer(peer, "ALTER TABLE versions DROP yanked")
     administer(peer, "ALTER TABLE builds ADD extra INTEGER")
@@ -357,13 +362,27 @@ def test_other_tables_and_columns_are_named(run, new_database, peer):
     code, _, err = run(dsn)
     assert code == 0
     for words in (
-        "there is no table searches", "the table extra is unknown",
-        "the table versions has no column yanked", "the column builds.extra is unknown",
+        "there is no table searches", "there is no table preinstalled_apt_packages",
+        "the table extra is unknown", "the table versions has no column yanked",
+        "the column builds.extra is unknown",
     ):  # fmt: skip
         assert f"{words}: it " in err
     assert administer(dsn, "SELECT bool_or(yanked) FROM versions") == [(False,)]
     # Without the whole index, the versions of each package are followed
     assert administer(dsn, "SELECT count(*) FROM watched WHERE pinned") == [(5,)]
+
+
+def test_text_without_an_encoding_is_imported(run, new_database):
+    old = new_database("SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C")
+    peer_farm.fill(old)
+    administer(
+        old, "UPDATE packages SET description = E'caf\\xe9 \\xc3\\xa9' WHERE package = 'spam'"
+    )
+    dsn = new_database()
+    code, _, err = run(dsn, source=old)
+    assert code == 0, err
+    found = administer(dsn, "SELECT description FROM packages WHERE package = 'spam'")
+    assert found == [("caf\ufffd é",)]
 
 
 @given(st.text(st.characters(exclude_characters="\0", codec="utf-8")))

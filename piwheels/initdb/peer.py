@@ -27,7 +27,7 @@ from piwheels.core.errors import one_line
 from piwheels.core.program.report import Report
 from piwheels.core.program.terminal import Progress, confirmed
 from piwheels.initdb import peer_site, schema
-from piwheels.initdb.peer_tables import KNOWN, LOGS, TABLES, column_type, expression
+from piwheels.initdb.peer_tables import KNOWN, LOGS, TABLES, TEXT, column_type, expression
 from piwheels.initdb.pour import pour
 from piwheels.initdb.schema import CannotInit
 
@@ -84,6 +84,8 @@ class Peer:
         for table, column, data_type in self.rows(query):
             self._types.setdefault(table, {})[column] = data_type
         self.serial = 0
+        if self.value("SHOW server_encoding") == "SQL_ASCII":  # it may have any bytes
+            self.conn.exec_driver_sql("SET client_encoding = SQL_ASCII")
 
     def close(self) -> None:
         """Close the connection."""
@@ -113,7 +115,8 @@ class Peer:
                 f"the database of --from-peer has version {version}: upgrade it to piwheels 0.23"
             )
         for name, table in TABLES.items():
-            if missing := table.needed - self._types.get(name, {}).keys():
+            missing = table.needed - self._types.get(name, {}).keys()
+            if missing and (self.has(name) or not table.optional):
                 raise CannotInit(
                     f"the table {name} of --from-peer has no column {min(missing)}: it cannot be"
                     " imported"
@@ -136,9 +139,13 @@ class Peer:
             for column in sorted(columns.keys() - known):
                 yield f"the column {name}.{column} is unknown: it is not imported"
 
-    def count(self, table: str) -> int:
-        """Return the number of rows of *table*."""
-        return int(self.value(f"SELECT count(*) FROM {table}")) if table in self._types else 0  # noqa: S608
+    def has(self, name: str) -> bool:
+        """Return whether there is a table *name*."""
+        return name in self._types
+
+    def count(self, name: str) -> int:
+        """Return the number of rows of the table *name*."""
+        return int(self.value(f"SELECT count(*) FROM public.{name}")) if self.has(name) else 0  # noqa: S608
 
     def select(self, name: str, table: Table) -> str:
         """Return the query for the columns of *table*."""
@@ -261,9 +268,11 @@ class Import:
 
     def _copy(self, name: str, table: Table) -> int:
         columns = {column: column_type(kind) for column, kind in table.columns.items()}
-        columns |= dict.fromkeys(table.computed, "text")
+        columns |= dict.fromkeys(table.computed, TEXT)
         types = ", ".join(f"{column} {kind}" for column, kind in columns.items())
         self._sql(f"CREATE TABLE peer.{name} ({types})")
+        if not self._peer.has(name):
+            return 0
         into = f"peer.{name} ({', '.join(columns)})"
         query = self._peer.select(name, table)
         rows = pour(self._peer.driver, self._driver, query, into, table.change)

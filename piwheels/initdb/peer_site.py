@@ -110,6 +110,12 @@ class SiteImport:
             self._site.is_relative_to(self._source) or self._source.is_relative_to(self._site)
         ):
             raise CannotInit(f"{self._site} and {self._source} contain one another")
+        for folder in (self._site / name for name in sorted(_FOLDERS)):
+            if folder.is_symlink():
+                raise CannotInit(
+                    f"{folder} is a link: the master does not follow links; mount the folder there,"
+                    " or use --copy-site"
+                )
         for folder in (self._site / "simple", self._work):
             folder.mkdir(parents=True, exist_ok=True)
         with self._conn.begin():
@@ -262,10 +268,11 @@ class SiteImport:
         self._keep(page / "json", lambda e: e.name in _JSON and not _is_folder(e))
 
     def _keep(self, folder: Path, wanted: Callable[[os.DirEntry[str]], bool]) -> None:
-        """Move all entries of *folder* aside that are not *wanted*."""
+        """Move all entries of *folder* aside that are not *wanted*; let everybody list it."""
         if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
             self._move(folder)
         with suppress(FileNotFoundError), os.scandir(folder) as entries:
+            _make_readable(folder, 0o555)
             for entry in list(entries):
                 if not wanted(entry):
                     self._move(Path(entry))
@@ -426,8 +433,8 @@ def _is_log(path: Path) -> bool:
         return file.read(2) == b"\x1f\x8b"
 
 
-def _make_readable(path: Path) -> None:
+def _make_readable(path: Path, least: int = 0o444) -> None:
     """Let everybody read *path*: a web server must."""
     mode = path.stat().st_mode
-    if mode & 0o444 != 0o444:
-        path.chmod(stat.S_IMODE(mode) | 0o444)
+    if mode & least != least:
+        path.chmod(stat.S_IMODE(mode) | least)

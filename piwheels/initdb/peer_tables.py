@@ -14,6 +14,8 @@ from piwheels.core.wheels.targets import family
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+#: The type of text here.
+TEXT: Final = 'text COLLATE "C"'
 #: A column's type here, and the expression that reads it. A time without a zone is in UTC.
 _KINDS: Final = {
     "key": ("text", "{}::text"),
@@ -41,18 +43,19 @@ _PLAUSIBLE: Final = "CASE WHEN {0} BETWEEN '1990-01-01' AND now() + interval '1 
 class Table(NamedTuple):
     """A table there: its *columns* with their kinds, and those of them that it must have.
 
-    *computed* are columns that :attr:`change` adds, of type ``text``.
+    *computed* are columns of text that :attr:`change` adds. An *optional* table may be missing.
     """
 
     columns: Mapping[str, str]
     needed: frozenset[str] = frozenset()
     computed: tuple[str, ...] = ()
     change: Callable[[bytes], bytes] | None = None
+    optional: bool = False
 
 
 def column_type(kind: str) -> str:
     """Return the type here of a column of this *kind*."""
-    return _KINDS[kind][0]
+    return _KINDS[kind][0].replace("text", TEXT)
 
 
 def expression(column: str, kind: str, data_type: str | None) -> str:
@@ -113,7 +116,9 @@ TABLES: Final = {
         {"package": "key", "skip": "text", "description": "text"}, frozenset({"package"})
     ),
     "package_names": Table(
-        {"package": "key", "name": "key", "seen": "time"}, frozenset({"package", "name"})
+        {"package": "key", "name": "key", "seen": "time"},
+        frozenset({"package", "name"}),
+        optional=True,
     ),
     "versions": Table(
         {
@@ -124,7 +129,7 @@ TABLES: Final = {
         ("key",),
         _with_key,
     ),
-    "build_abis": Table({"abi_tag": "key", "skip": "text"}, frozenset({"abi_tag"})),
+    "build_abis": Table({"abi_tag": "key", "skip": "text"}, frozenset({"abi_tag"}), optional=True),
     "builds": Table(
         {
             "build_id": "number", "package": "key", "version": "key", "built_by": "number",
@@ -144,9 +149,12 @@ TABLES: Final = {
     "dependencies": Table(
         {"filename": "key", "tool": "key", "dependency": "key"},
         frozenset({"filename", "tool", "dependency"}),
+        optional=True,
     ),
     "preinstalled_apt_packages": Table(
-        {"abi_tag": "key", "apt_package": "key"}, frozenset({"abi_tag", "apt_package"})
+        {"abi_tag": "key", "apt_package": "key"},
+        frozenset({"abi_tag", "apt_package"}),
+        optional=True,
     ),
 }  # fmt: skip
 
