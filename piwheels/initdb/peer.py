@@ -56,6 +56,15 @@ SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
 AND pid <> pg_backend_pid() AND backend_type = 'client backend'
 """
 _ENDING: Final = 2.0
+#: No triggers, and no checks of foreign keys: the queries select rows that match. There are few
+#: statements, each with millions of rows.
+_SETTINGS: Final = """
+SET session_replication_role = replica;
+SET search_path = public;
+SET work_mem = '128MB';
+SET maintenance_work_mem = '256MB';
+SET jit = off;
+"""
 _BOOKS: Final = """
 CREATE SCHEMA peer;
 CREATE TABLE peer.source (state TEXT NOT NULL);
@@ -210,9 +219,7 @@ class Import:
             version = schema.detect_version(self._conn, importing=True)
             if version is None:
                 schema.create(self._conn, self._config.user)
-            # No triggers, and no checks of foreign keys: the queries select rows that match.
-            self._sql("SET session_replication_role = replica")
-            self._sql("SET search_path = public")
+            self._sql(_SETTINGS)
             if version == sql_files.version() + sql_files.IMPORTING:
                 if self._value("SELECT state FROM peer.source") != self._peer.state:
                     raise CannotInit(
@@ -298,9 +305,10 @@ class Import:
             for month in self._peer.months(name):
                 self._step(f"{name} {month:%Y-%m}", partial(self._copy_month, name, table, month))
             self._step(f"check {name}", partial(self._check_log, name))
+        self._step("downloads_daily", partial(self._script, "downloads_daily"))
 
     def _copy_month(self, name: str, table: Table, month: date) -> int:
-        """Copy the entries of a *month*; downloads get a partition, and are counted."""
+        """Copy the entries of a *month*; downloads get a partition."""
         following = (month + timedelta(days=31)).replace(day=1)
         span = f"FROM ('{month}') TO ('{following}')"
         if name == "downloads":
@@ -311,15 +319,7 @@ class Import:
         entries = f"{self._peer.select(name, table)} WHERE accessed_at >= '{month}'"
         query = f"SELECT * FROM ({entries} AND accessed_at < '{following}') AS k WHERE {needed}"  # noqa: S608
         into = f"{name} ({', '.join(table.columns)})"
-        rows = pour(self._peer.driver, self._driver, query, into)
-        if name == "downloads":
-            self._sql(
-                "INSERT INTO downloads_daily (day, filename, package, downloads)"  # noqa: S608
-                " SELECT accessed_at::date, filename, package, count(*)"
-                f" FROM downloads_{month:%Y_%m} JOIN files USING (filename)"
-                " JOIN builds USING (build_id) GROUP BY 1, 2, 3"
-            )
-        return rows
+        return pour(self._peer.driver, self._driver, query, into)
 
     def _check_log(self, name: str) -> None:
         if left_out := self._peer.count(name) - self._value(f"SELECT count(*) FROM {name}"):  # noqa: S608
