@@ -84,10 +84,10 @@ Part = Literal["PROJECT", "BOTH"]
 
 @dataclass(frozen=True)
 class BuildQueue(Message):
-    """The active *targets* in their order, and the first *rows* for each; it replaces all."""
+    """The active *targets* in their order, and lists of the first rows; it replaces all."""
 
     targets: list[Target]
-    rows: list[Pending]
+    rows: list[list[Pending]]
 
 
 @dataclass(frozen=True)

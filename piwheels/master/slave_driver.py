@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, assert_never, cast
 
 import zmq
@@ -253,7 +254,8 @@ class SlaveDriver(NonStopTask):
     def handle_build(self, queue: Inbox[BuildQueue]) -> None:
         """Replace the queues with those that TheArchitect has read."""
         message = queue.recv()
-        self.fleet.queue.replace(message.targets, message.rows, self._instant())
+        rows = chain.from_iterable(message.rows)
+        self.fleet.queue.replace(message.targets, rows, self._instant())
 
     def handle_delete(self, queue: Inbox[Deletion]) -> None:
         """Forget a package or version that was deleted upstream or by an administrator."""

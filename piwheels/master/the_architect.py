@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from piwheels.core.database import Database
@@ -17,13 +18,18 @@ from piwheels.master.the_oracle import DbClient
 
 if TYPE_CHECKING:
     from piwheels.core.database import Listener
+    from piwheels.core.states import Pending
     from piwheels.master.ports import Inbox
     from piwheels.master.wiring import MasterConfig
 
-#: How many versions SlaveDriver gets for each target, at most.
-LIMIT: Final = 1000
+#: How many rows SlaveDriver gets, about, and for each target, at least. It asks for more.
+ROWS, LEAST = 5000, 100
+#: How many packages get another popularity at a time.
+RANKED: Final = 1000
 #: Seconds between two refreshes, however often the queue changes.
 PAUSE: Final = 1.0
+#: Seconds between two updates of the popularity of packages.
+RANKING: Final = 3600.0
 #: Seconds that the database may take to answer, and the pause after it failed.
 DB_TIMEOUT: Final = 20.0
 RETRY: Final = 5.0
@@ -50,7 +56,9 @@ class TheArchitect(PauseableTask):
         self._changed = False
         self._active = 0
         self._refreshed = -PAUSE
+        self._ranked = -RANKING
         self.every(timedelta(minutes=1), self.update_build_queue)
+        self.every(timedelta(minutes=1), self.rank_packages)
         self.every(timedelta(seconds=PAUSE / 4), self.check_notifications)
 
     def handle_notification(self, queue: Listener) -> None:
@@ -80,23 +88,37 @@ class TheArchitect(PauseableTask):
             self.update_build_queue()
 
     def update_build_queue(self) -> None:
-        """Read the build queue, up to a limit for each ABI, and push it to SlaveDriver."""
+        """Read the build queue, up to a limit for each target, and push it to SlaveDriver."""
         self._changed, self._refreshed = False, self.clock.monotonic()
         try:
-            # Its first versions may all be under way.
-            queue = self.db.get_target_queue(LIMIT + self._active)
-            queue += self.db.get_second_opinions(LIMIT + self._active)
             targets = [
                 Target(row.platform, row.abi_tag) for row in self.db.get_targets() if not row.skip
             ]
+            # The first ones may all be under way.
+            limit = max(LEAST, ROWS // (len(targets) + 1)) + self._active
+            rows = self.db.get_target_queue(limit), self.db.get_second_opinions(limit)
             pending = self.db.get_statistics()["builds_pending"]
         except PiWheelsError as exc:
             self.logger.warning("cannot read the build queue, trying again soon: %s", exc)
             self._changed, self._refreshed = True, self.clock.monotonic() + RETRY - PAUSE
             return
-        valid = [row for row in queue if self._is_valid(row.package, row.version)]
-        self._changed = not self.ports.push("builds", BuildQueue(targets, valid))
+        by_target: dict[Target, list[Pending]] = {}
+        for row in chain.from_iterable(rows):
+            if self._is_valid(row.package, row.version):
+                by_target.setdefault(row.target, []).append(row)
+        self._changed = not self.ports.push("builds", BuildQueue(targets, [*by_target.values()]))
         self.ports.push("stats", BuildsPending(pending))
+
+    def rank_packages(self) -> None:
+        """Bring the popularity of packages up to date each hour, a thousand a minute."""
+        now = self.clock.monotonic()
+        if now - self._ranked < RANKING:
+            return
+        try:
+            if self.db.rank_packages(RANKED) < RANKED:
+                self._ranked = now
+        except PiWheelsError as exc:
+            self.logger.warning("the popularity of packages is not up to date: %s", exc)
 
     def _is_valid(self, package: str, version: str) -> bool:
         # One by one, so that an invalid name in the database stops no other build.

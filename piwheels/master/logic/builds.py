@@ -211,10 +211,10 @@ class Builds(Sessions):
         return [*effects, *self._report_fitness(intake, instant)]
 
     def _has_others(self, slave: SlaveState, now: float) -> bool:
-        """Return whether other slaves build for the target of *slave*."""
-        builder = builder_of(slave)
+        """Return whether slaves of other machines build for the target of *slave*."""
+        own = builder_of(slave)[:2]
         return any(
-            builder_of(other) != builder
+            builder_of(other)[:2] != own
             and not self.fitness.reason(other, now)
             and slave.target in {offer.target for offer in other.offers}
             for other in self.slaves.values()
