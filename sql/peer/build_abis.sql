@@ -3,9 +3,9 @@ INSERT INTO build_abis (abi_tag, position, skip)
 SELECT DISTINCT ON (abi_tag) abi_tag, piwheels._abi_position(abi_tag), coalesce(skip, '')
 FROM (
     SELECT abi_tag, skip, true AS listed FROM peer.build_abis
-    UNION ALL SELECT DISTINCT abi_tag, 'only earlier builds are for it', false FROM peer.builds
+    UNION ALL SELECT abi_tag, 'only earlier builds are for it', false FROM peer.builds GROUP BY abi_tag
 ) AS a
-WHERE abi_tag ~ '^[A-Za-z0-9_]{1,200}$' AND abi_tag NOT IN ('none', 'abi3', 'abi3t')
+WHERE abi_tag ~ '^[A-Za-z0-9_]+$' AND length(abi_tag) <= 200 AND abi_tag NOT IN ('none', 'abi3', 'abi3t')
 ORDER BY abi_tag, NOT listed
 ON CONFLICT DO NOTHING;
 
