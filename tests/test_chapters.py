@@ -17,6 +17,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections import Counter
 from contextlib import suppress
@@ -297,14 +298,16 @@ def readable(dsn, copy):
 def sandbox(short_dir, system_user, superuser_dsn):
     if not any((folder / "psql").exists() for folder in candidates(os.environ)):
         pytest.skip("needs the client programs of PostgreSQL (psql)")
-    trust = short_dir / "trust.conf"  # the server of a distribution knows its users
+    home = Path(tempfile.mkdtemp(prefix="chapters-", dir=short_dir))
+    home.chmod(0o755)
+    trust = home / "trust.conf"  # the server of a distribution knows its users
     trust.write_text("local all all trust\n")
     options = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
     options["hba_file"] = str(trust)
-    with Cluster(short_dir / "chapters-pg", user=system_user, options=options) as cluster:
+    with Cluster(home / "pg", user=system_user, options=options) as cluster:
         administer(cluster.dsn(), "DROP ROLE {}", names=["piwheels"])  # the chapters make it
-        up_dsn = readable(superuser_dsn, short_dir / "passwords")
-        made = Sandbox(short_dir / "chapters", cluster, up_dsn)
+        up_dsn = readable(superuser_dsn, home / "passwords")
+        made = Sandbox(home / "box", cluster, up_dsn)
         try:
             yield made
         finally:

@@ -69,7 +69,7 @@ _BOOKS: Final = """
 CREATE SCHEMA peer;
 CREATE TABLE peer.source (state TEXT NOT NULL);
 CREATE TABLE peer.steps (step TEXT PRIMARY KEY, note TEXT NOT NULL DEFAULT '');
-CREATE TABLE peer.left_out (kind TEXT NOT NULL, what TEXT NOT NULL, why TEXT NOT NULL);
+CREATE TABLE peer.left_out (kind TEXT NOT NULL, what TEXT COLLATE "C" NOT NULL, why TEXT NOT NULL);
 CREATE TABLE peer.changed (kind TEXT NOT NULL, what TEXT NOT NULL, why TEXT NOT NULL);
 """
 

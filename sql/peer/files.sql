@@ -10,6 +10,7 @@ SELECT DISTINCT ON (f.filename) f.*, lower(f.filehash) AS sha256, b.package AS o
     WHEN (f.filesize >= 0) IS NOT TRUE THEN 'it has no size' END AS why
 FROM peer.files f LEFT JOIN peer.known_builds b USING (build_id)
 ORDER BY f.filename;
+ANALYZE peer.known_files;
 
 INSERT INTO files (
     filename, build_id, filesize, filehash, package_tag, package_version_tag, py_version_tag, abi_tag, platform_tag,
