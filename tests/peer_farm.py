@@ -237,7 +237,8 @@ def enlarge(dsn, *, versions, builds, files, downloads):
             FROM builds, unnest(ARRAY['armv7l', 'armv6l']) AS machine WHERE status LIMIT {files};
         INSERT INTO dependencies SELECT filename, 'apt', 'libc6' FROM files;
         INSERT INTO downloads
-            SELECT 'project_' || (n % {packages} + 1) || '-0.0-cp39-cp39-linux_armv7l.whl',
+            SELECT 'project_' || 1 + floor({packages} * random() ^ 6)
+            || '-0.0-cp39-cp39-linux_armv7l.whl',
             '192.0.2.1', now() - n * interval '30 seconds', 'armv7l', 'Raspbian', '12', 'Linux',
             '6.1', 'CPython', '3.11.2', 'pip', '23.0.1', '66.1.1'
             FROM generate_series(1, {downloads}) n;

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from piwheels.master.wiring import MasterConfig
 
 #: How many rows SlaveDriver gets, about, and for each target, at least. It asks for more.
-ROWS, LEAST = 5000, 100
+ROWS, LEAST = 2000, 100
 #: How many packages get another popularity at a time.
 RANKED: Final = 1000
 #: Seconds between two refreshes, however often the queue changes.

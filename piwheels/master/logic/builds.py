@@ -79,7 +79,9 @@ class Builds(Sessions):
         answer(slave, msg, data, instant)
         effects: list[SlaveEffect] = [Reply(slave.address, msg, data)]
         if msg not in ("ACK", "CONT"):
-            effects.append(Publish(slave.slave_id, instant.at, msg, data))
+            # Consoles know the target by the last HELLO: they get the version only.
+            about = data[:2] if msg == "BUILD" else data
+            effects.append(Publish(slave.slave_id, instant.at, msg, about))
         return effects
 
     def _end(self, slave: SlaveState, instant: Instant) -> list[SlaveEffect]:
@@ -98,7 +100,7 @@ class Builds(Sessions):
         # have been built: then only the database knows.
         free = assignment is not None and assignment not in self.queue.active and not slave.doubtful
         if assignment is not None and free and "SKIP" not in slave.commands:
-            self.queue.put_back(assignment)
+            self.queue.put_back(assignment, instant.now)
         return effects
 
     def _drop_build(self, slave: SlaveState, instant: Instant) -> list[SlaveEffect]:
