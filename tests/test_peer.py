@@ -329,7 +329,7 @@ def test_refusals_are_sentences(run, new_database, peer, tmp_path, capsys):
     administer(ours, "UPDATE configuration SET version = '0001+01234567'")
     refused("run piw-initdb without --from-peer first", target=ours)
     administer(ours, "DELETE FROM configuration")
-    refused("schema", target=ours)
+    refused("have no version", target=ours)
     administer(peer, "UPDATE configuration SET version = '0.19'")
     refused("has version 0.19: upgrade it to piwheels 0.23")
     administer(peer, "UPDATE configuration SET version = '0.22.1'")

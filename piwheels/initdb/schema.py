@@ -128,7 +128,12 @@ def detect_version(conn: Connection, *, importing: bool = False) -> str | None:
     )
     if configuration is None or conn.execute(query).scalar() is None:
         raise CannotInit("the database holds tables of another program: use an empty database")
-    version = str(conn.execute(text("SELECT version FROM public.configuration")).scalar())
+    version = conn.execute(text("SELECT version FROM public.configuration")).scalar()
+    if version is None:
+        raise CannotInit(
+            "the tables of the database have no version: restore a backup, or create the database"
+            " again"
+        )
     if version.endswith(sql_files.IMPORTING) and not importing:
         raise CannotInit(
             "an import into the database has not ended: run piw-initdb --from-peer again, or create"
@@ -138,7 +143,7 @@ def detect_version(conn: Connection, *, importing: bool = False) -> str | None:
         raise CannotInit(
             f"the database has schema {version}, newer than this program: install a newer piwheels"
         )
-    return version
+    return str(version)
 
 
 def create(conn: Connection, user: str) -> None:
