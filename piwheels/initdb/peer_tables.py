@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from packaging.utils import canonicalize_version
 from packaging.version import InvalidVersion, Version
 
+from piwheels.core.targets import family
 from piwheels.core.wheels.tags import canonical, parse_if_wheel
-from piwheels.core.wheels.targets import family
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
