@@ -8,7 +8,7 @@ DECLARE
 BEGIN
     FOREACH name IN ARRAY ARRAY[
         '_files_changed', '_lock_versions', '_log_build', '_published_refresh', '_queue_refresh',
-        'follow_upstream', 'get_build_queue', 'get_second_opinions'
+        'follow_upstream', 'get_pending', 'get_second_opinions', 'get_target_queue'
     ]
     LOOP
         FOREACH setting IN ARRAY ARRAY[

@@ -12,9 +12,10 @@ from piwheels.core.states import Instant, Pending
 from piwheels.master.logic import effects
 from piwheels.master.logic.build_queue import MAX_QUEUE_AGE
 from piwheels.master.logic.fleet import Fleet
-from slave_messages import HASH, START, built, failed, file_state, hello, request, stats
+from slave_messages import HASH, START, built, failed, file_state, hello, request, stats, target_for
 
 ABI = "cp311"
+TARGET = target_for(ABI)
 #: The certain cause that a slave claims, and one that is not certain.
 CLAIM = "ERROR: Package 'x' requires a different Python: 3.11.2 not in '<3'\n"
 ERROR = "error: it does not work\n"
@@ -63,7 +64,7 @@ class Database:
         for version in waiting if versions is None else set(waiting) & set(versions):
             first = min(self.of(version), key=lambda each: each.at, default=None)
             about = () if first is None else (first.owner, first.at)
-            found.append(Pending(*version, ABI, *about))
+            found.append(Pending(*version, *TARGET, "", 0, *about))
         return found
 
 
@@ -100,10 +101,7 @@ class World:
         self.now += MAX_QUEUE_AGE
         self.at += timedelta(seconds=MAX_QUEUE_AGE)
         self.perform(self.fleet.tick(self.instant))
-        pending = self.db.pending()
-        first = [each[:2] for each in pending if each.failed_at is None]
-        again = [each for each in pending if each.failed_at is not None]
-        self.fleet.queue.replace({ABI: first}, again, self.instant)
+        self.fleet.queue.replace([TARGET], self.db.pending(), self.instant)
         self.fleet.validate()
 
     def wait(self, seconds):
@@ -205,7 +203,7 @@ class World:
         for each in self.db.pending():
             if each.failed_at is not None:
                 address = self.join("checker", busy=86_400)
-                self.fleet.queue.replace({}, [each], self.instant)
+                self.fleet.queue.replace([TARGET], [each], self.instant)
                 self.work(address)
                 self.say(address, "BYE")
         self.read_queue()

@@ -10,10 +10,12 @@ import zmq
 
 from helpers import Connected, patience
 from piwheels.core import codec
-from piwheels.core.protocols import CONSOLE_ANSWERS, Job, NoData, console, mr_chase
+from piwheels.core.protocols import CONSOLE_ANSWERS, NoData, console, mr_chase
 from piwheels.core.schema import schema_of
+from piwheels.core.states import Pending
 from piwheels.core.transport import Context
 from piwheels.master.messages import BuildQueue, ExpectFile, VerifyFile
+from slave_messages import target_for
 
 
 class Slave:
@@ -87,7 +89,9 @@ def send_file(config, number, content):
 def queue_up(config, *jobs, abi="cp311"):
     # A push socket of the real wire lets go of its message when it is closed: wait for the reader.
     with Connected(config, "builds") as builds:
-        builds.push(BuildQueue({abi: [Job(*job) for job in jobs]}))
+        target = target_for(abi)
+        rows = [Pending(*job, *target, due=due) for due, job in enumerate(jobs)]
+        builds.push(BuildQueue([target], rows))
         builds.ports.socket("builds").close(linger=1)
 
 

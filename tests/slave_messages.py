@@ -4,12 +4,27 @@ from datetime import UTC, datetime, timedelta
 
 from piwheels.core.codec import NoData
 from piwheels.core.protocols import slave_driver
-from piwheels.core.states import Instant
+from piwheels.core.states import Instant, Pending
+from piwheels.core.wheels.targets import Target
 from piwheels.master.logic.effects import Reply
 from piwheels.master.logic.fleet import Fleet
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HASH = "a" * 64
+
+
+def target_for(abi):
+    """The target of a slave by :func:`hello`."""
+    return Target("linux_x86_64", abi)
+
+
+def rows_of(queues, **about):
+    """The rows of a queue in which these versions come in this order, by ABI."""
+    return [
+        Pending(*job, *target_for(abi), due=due)._replace(**about)
+        for abi, jobs in queues.items()
+        for due, job in enumerate(jobs)
+    ]
 
 
 def hello(label="board", abi="cp311", resume=None, **timeouts):
@@ -54,13 +69,16 @@ class Farm:
     def __init__(self, queues=None):
         self.seconds, self.at = 1000.0, START
         self.fleet = Fleet("https://index.example/simple", chance=lambda: 1.0)
-        self.fleet.queue.replace(
-            queues if queues is not None else {"cp311": [("foo", "1.0"), ("bar", "2")]}
-        )
+        self.replace(queues if queues is not None else {"cp311": [("foo", "1.0"), ("bar", "2")]})
 
     @property
     def instant(self):
         return Instant(self.seconds, self.at)
+
+    def replace(self, queues):
+        """Replace the queue: lists of versions by ABI."""
+        rows = rows_of(queues)
+        self.fleet.queue.replace([target_for(abi) for abi in queues], rows, self.instant)
 
     def wait(self, seconds):
         self.seconds += seconds

@@ -10,6 +10,7 @@ import pwd
 import re
 import socket
 import tempfile
+import tomllib
 from pathlib import Path
 from typing import Final
 
@@ -77,6 +78,12 @@ def farm_file() -> Path | None:
     if _listens(running):
         return running.with_name(FARM_FILE) if running.parent in found else None
     return max(found, key=found.__getitem__) / FARM_FILE if found else None
+
+
+def farm_dsn() -> str:
+    """Return the database of the farm of :func:`farm_file`; ``""``: there is none."""
+    file = farm_file()
+    return "" if file is None else str(tomllib.loads(file.read_text("utf-8"))["audit"]["dsn"])
 
 
 def write_farm_file(dsn: str, site: Path, import_queue: str, file_queue: str) -> None:

@@ -20,6 +20,7 @@ from piwheels.core.errors import BadMessage
 from piwheels.core.schema import Limit as Limit  # noqa: PLC0414 (re-exported)
 from piwheels.core.schema import schema_of
 from piwheels.core.transfers import TransferState as TransferState  # noqa: PLC0414, TC001 (re-exported)
+from piwheels.core.wheels.targets import Target, family
 
 # Types with their limits, which piwheels.core.schema checks. --------------------------------------
 
@@ -116,6 +117,11 @@ class Offer(NamedTuple):
     py_version: Text
     abi: Tag
     platform: Tag
+
+    @property
+    def target(self) -> Target:
+        """The target."""
+        return Target(family(self.platform), self.abi)
 
 
 class MasterInfo(NamedTuple):
@@ -225,8 +231,9 @@ class BuildState:
 
     *files* maps file names to :class:`FileState` in the order of their transfer;
     *output* is the build's log; *build_id* is the database's number, ``None`` until it has one;
-    *label* is the name of its slave, *owner* the holder of the slave's key; *final* says that a
-    failure needs no second opinion; *fetches* are what it asked the proxy of its slave for.
+    *label* is the name of its slave, *owner* the holder of the slave's key, *platform* its platform
+    family; *final* says that a failure needs no second opinion; *fetches* are what it asked the
+    proxy of its slave for.
     """
 
     slave_id: Count
@@ -241,7 +248,13 @@ class BuildState:
     label: Text = field(default="", metadata={"wire": False})
     owner: Text = field(default="", metadata={"wire": False})
     final: bool = field(default=True, metadata={"wire": False})
+    platform: Text = field(default="", metadata={"wire": False})
     fetches: tuple[Fetch, ...] = field(default=(), metadata={"wire": False})
+
+    @property
+    def target(self) -> Target:
+        """The target that it is for; with the platform ``any`` if that is unknown."""
+        return Target(self.platform or "any", self.abi_tag)
 
     @classmethod
     def from_message(cls, value: Sequence[Any]) -> Self:
@@ -266,16 +279,26 @@ class BuildState:
 
 
 class Pending(NamedTuple):
-    """A version that needs a build for an ABI.
+    """A version that needs a build for a target (``any``/``any``: a first one, for any target).
 
+    *exclusive*: it is built for one target at a time (``version``), for one of each platform
+    (``platform``), or for all at once (``""``). The queue is sorted by *due* (seconds since 1970).
     If it needs a second opinion, a slave of *failed_by* has failed to build it, at *failed_at*.
     """
 
     package: Package
     version: Version
+    platform: Tag
     abi_tag: Tag
+    exclusive: Literal["", "version", "platform"] = ""
+    due: int = 0
     failed_by: Text | None = None
     failed_at: datetime | None = None
+
+    @property
+    def target(self) -> Target:
+        """The target."""
+        return Target(self.platform, self.abi_tag)
 
 
 def _packed(state: Any) -> list[Any]:
@@ -431,6 +454,8 @@ class SlaveState:
     features: Mapping[str, Any] | None = None
     slave_id: int = 0
     owner: str = ""
+    #: What it builds for, by its ``HELLO``: one target, or several (level 1).
+    offers: list[Offer] = field(default_factory=list)
     first_seen: datetime | None = None
     last_seen: datetime | None = None
     greeted: float = 0.0
@@ -455,6 +480,16 @@ class SlaveState:
     commands: set[Literal["KILL", "SKIP", "SLEEP"]] = field(default_factory=set)
     #: Its last statistics, and when each arrived: its own clock may be wrong.
     stats: deque[tuple[datetime, SlaveStats]] = field(default_factory=lambda: deque(maxlen=100))
+
+    def __post_init__(self) -> None:
+        """Read what the slave offers."""
+        offers = (self.features or {}).get("offers")
+        several = offers[:MAX_OFFERS] if self.level > 0 and isinstance(offers, list) else []
+        found = [self.offer]
+        for offer in several:
+            with suppress(BadMessage):
+                found.append(schema_of(Offer).validate(offer))
+        self.offers = list(dict.fromkeys(found))
 
     @property
     def info(self) -> tuple[Any, ...]:
@@ -485,17 +520,14 @@ class SlaveState:
         return identity if isinstance(identity, str) and len(identity) <= 200 else ""
 
     @property
-    def offers(self) -> list[Offer]:
-        """The targets that the slave builds for: by its ``HELLO`` one, or several (level 1)."""
-        own = Offer(self.native_py_version, self.native_abi, self.native_platform)
-        offers = (self.features or {}).get("offers")
-        if self.level == 0 or not isinstance(offers, list):
-            return [own]
-        found = [own]
-        for offer in offers[:MAX_OFFERS]:
-            with suppress(BadMessage):
-                found.append(schema_of(Offer).validate(offer))
-        return list(dict.fromkeys(found))
+    def offer(self) -> Offer:
+        """What it builds for at present: one of its *offers*."""
+        return Offer(self.native_py_version, self.native_abi, self.native_platform)
+
+    @property
+    def target(self) -> Target:
+        """The target that it builds for at present."""
+        return Target(family(self.native_platform), self.native_abi)
 
     def take_up(self, offer: Offer) -> None:
         """Build for *offer* from now on, one of :attr:`offers`."""

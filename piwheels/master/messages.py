@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
 
 from piwheels.core import codec
@@ -29,6 +29,7 @@ from piwheels.core.states import (
     Transition,
     Version,
 )
+from piwheels.core.wheels.targets import Target  # noqa: TC001 (the schema of a message)
 
 A_co = TypeVar("A_co", covariant=True)
 
@@ -83,13 +84,10 @@ Part = Literal["PROJECT", "BOTH"]
 
 @dataclass(frozen=True)
 class BuildQueue(Message):
-    """The versions to build, by ABI, the most urgent first. It replaces the queue before it.
+    """The active *targets* in their order, and the first *rows* for each; it replaces all."""
 
-    *again* are those that need a second opinion; they come after the others.
-    """
-
-    queues: Mapping[Tag, list[Job]]
-    again: list[Pending] = field(default_factory=list)
+    targets: list[Target]
+    rows: list[Pending]
 
 
 @dataclass(frozen=True)

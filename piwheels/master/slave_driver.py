@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import timedelta
-from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, assert_never, cast
 
 import zmq
@@ -20,6 +19,7 @@ from piwheels.core.protocols import CommandReport, Output
 from piwheels.core.states import Instant
 from piwheels.core.tasks import NonStopTask, TaskControl
 from piwheels.core.text import shortened
+from piwheels.core.wheels.targets import Target
 from piwheels.core.words import counted
 from piwheels.master.connections import Connections
 from piwheels.master.fs_client import FsClient
@@ -253,7 +253,7 @@ class SlaveDriver(NonStopTask):
     def handle_build(self, queue: Inbox[BuildQueue]) -> None:
         """Replace the queues with those that TheArchitect has read."""
         message = queue.recv()
-        self.fleet.queue.replace(message.queues, message.again, self._instant())
+        self.fleet.queue.replace(message.targets, message.rows, self._instant())
 
     def handle_delete(self, queue: Inbox[Deletion]) -> None:
         """Forget a package or version that was deleted upstream or by an administrator."""
@@ -311,10 +311,7 @@ class SlaveDriver(NonStopTask):
             case ListSlaves(after):
                 ticket.answer(self.fleet.replay(after, PAGE))
             case ListQueue(most):
-                waiting, queues = self.fleet.queue.waiting, self.fleet.queue.jobs.items()
-                ticket.answer(
-                    {abi: (len(jobs), list(islice(waiting(abi), most))) for abi, jobs in queues}
-                )
+                ticket.answer(self.fleet.queue.by_abi(most))
             case CommandSlaves(verb, slaves):
                 ticket.answer(self.fleet.command(verb, slaves))
             case ListPauses():
@@ -424,7 +421,7 @@ class SlaveDriver(NonStopTask):
             self.logger.debug("an event for consoles is lost: the main thread does not read them")
 
     def _log_build(self, slave_id: int, build: BuildState, put_off: effects.PutOff | None) -> None:
-        assignment, then = (build.package, build.version, build.abi_tag), self._continue(slave_id)
+        assignment, then = (build.package, build.version, build.target), self._continue(slave_id)
         if put_off is None:
             self._in_order.ask(assignment, then, "log_build", build)
         else:
@@ -469,7 +466,7 @@ class SlaveDriver(NonStopTask):
     def _stored(self, build: BuildState) -> None:
         word = "built" if build.status else "failed to build"
         what = f"{build.package} {build.version}"
-        self.logger.info("slave %d %s %s for %s", build.slave_id, word, what, build.abi_tag)
+        self.logger.info("slave %d %s %s for %s", build.slave_id, word, what, build.target)
         self.ports.ask("web", WriteLog(cast("int", build.build_id), build.output), _ignore_result)
         # The transaction that stored the build has noted the pages already.
         part: Part = "BOTH" if build.files else "PROJECT"
@@ -537,7 +534,7 @@ class SlaveDriver(NonStopTask):
                 self.ports.serve("slave", self.handle_slave)
                 self.fleet.queue.take_leases(_remaining(result.value, at), now)
                 for each in result.value:
-                    assignment = each.package, each.version, each.abi_tag
+                    assignment = each.package, each.version, Target(each.platform, each.abi_tag)
                     self.fleet.grants.add(assignment, each.holder, now)
 
         self._db.ask(then, "get_leases")
@@ -551,7 +548,7 @@ def _remaining(leases: Iterable[Lease], at: datetime) -> dict[Assignment, float]
     """Return the remaining seconds of each lease, at most the longest silence of a slave."""
     longest = BUSY_TIMEOUT[1].total_seconds()
     return {
-        (lease.package, lease.version, lease.abi_tag): min(
+        (lease.package, lease.version, Target(lease.platform, lease.abi_tag)): min(
             (lease.expires - at).total_seconds(), longest
         )
         for lease in leases

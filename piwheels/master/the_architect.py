@@ -10,6 +10,7 @@ from piwheels.core.errors import BadMessage, PiWheelsError
 from piwheels.core.protocols import Job
 from piwheels.core.schema import schema_of
 from piwheels.core.tasks import PauseableTask
+from piwheels.core.wheels.targets import Target
 from piwheels.master.messages import BuildQueue, BuildsPending, QueueEmpty
 from piwheels.master.ports import Ports
 from piwheels.master.the_oracle import DbClient
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from piwheels.master.ports import Inbox
     from piwheels.master.wiring import MasterConfig
 
-#: How many versions SlaveDriver gets for each ABI, at most.
+#: How many versions SlaveDriver gets for each target, at most.
 LIMIT: Final = 1000
 #: Seconds between two refreshes, however often the queue changes.
 PAUSE: Final = 1.0
@@ -83,18 +84,18 @@ class TheArchitect(PauseableTask):
         self._changed, self._refreshed = False, self.clock.monotonic()
         try:
             # Its first versions may all be under way.
-            queue = self.db.get_build_queue(LIMIT + self._active)
-            again = self.db.get_second_opinions(LIMIT + self._active)
+            queue = self.db.get_target_queue(LIMIT + self._active)
+            queue += self.db.get_second_opinions(LIMIT + self._active)
+            targets = [
+                Target(row.platform, row.abi_tag) for row in self.db.get_targets() if not row.skip
+            ]
             pending = self.db.get_statistics()["builds_pending"]
         except PiWheelsError as exc:
             self.logger.warning("cannot read the build queue, trying again soon: %s", exc)
             self._changed, self._refreshed = True, self.clock.monotonic() + RETRY - PAUSE
             return
-        valid = {
-            abi: [Job(*job) for job in jobs if self._is_valid(*job)] for abi, jobs in queue.items()
-        }
-        again = [each for each in again if self._is_valid(each.package, each.version)]
-        self._changed = not self.ports.push("builds", BuildQueue(valid, again))
+        valid = [row for row in queue if self._is_valid(row.package, row.version)]
+        self._changed = not self.ports.push("builds", BuildQueue(targets, valid))
         self.ports.push("stats", BuildsPending(pending))
 
     def _is_valid(self, package: str, version: str) -> bool:

@@ -12,6 +12,7 @@ from piwheels.core.errors import DatabaseError, Fatal
 from piwheels.core.host.postgres import Cluster
 from piwheels.core.paths import DAEMON
 from piwheels.core.program.privileges import USER
+from piwheels.core.wheels.targets import Target
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -90,5 +91,6 @@ def prepare(db: Database, abis: Collection[str], labels: Collection[str], *, alo
         db.add_build_abi(abi, NO_SLAVE)
     for lease in db.get_leases():
         if lease.label in labels:
-            db.release_lease(lease.package, lease.version, lease.abi_tag)
+            target = Target(lease.platform, lease.abi_tag)
+            db.release_lease(lease.package, lease.version, target)
     db.save_quarantines([each for each in db.get_quarantines() if each.owner])

@@ -1,8 +1,7 @@
--- Fills in what follows from the tag of an ABI: its position, if it has none, and the tags that its installers accept.
+-- Fills in the position of an ABI, if it has none: it follows from the tag.
 CREATE FUNCTION piwheels._build_abis_place() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     NEW.position := coalesce(NEW.position, _abi_position(NEW.abi_tag));
-    NEW.accepted := _accepted_tags(NEW.abi_tag);
     RETURN NEW;
 END
 $$;

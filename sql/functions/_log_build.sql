@@ -10,6 +10,12 @@ DECLARE
     -- A failed build has no files, even if it claims some: none was transferred or verified.
     the_files CONSTANT jsonb := CASE WHEN (build ->> 'status')::boolean
         THEN build -> 'files' ELSE '[]'::jsonb END;
+    -- An import says it by its files.
+    the_platform CONSTANT text := coalesce(nullif(build ->> 'platform', ''), (
+        SELECT min(_family(tag)) FROM jsonb_array_elements(the_files) AS f,
+            unnest(string_to_array(f ->> 'platform_tag', '.')) AS tag
+        WHERE lower(tag) <> 'any'
+    ), '');
     the_build bigint;
     foreign_name text;
     written bigint;
@@ -33,8 +39,8 @@ BEGIN
             USING DETAIL = format('%s was published with other bytes before it was removed', foreign_name);
     END IF;
 
-    INSERT INTO builds (package, version, abi_tag, status, built_by, label, owner, final, duration)
-        SELECT the_package, the_version, the_abi, (build ->> 'status')::boolean,
+    INSERT INTO builds (package, version, platform, abi_tag, status, built_by, label, owner, final, duration)
+        SELECT the_package, the_version, the_platform, the_abi, (build ->> 'status')::boolean,
             the_slave,
             CASE WHEN the_slave = 0 THEN 'import' ELSE build ->> 'label' END,
             build ->> 'owner', (build ->> 'final')::boolean,
@@ -82,7 +88,8 @@ BEGIN
         CROSS JOIN jsonb_to_recordset(f -> 'dependencies') AS d (tool text, dependency text);
 
     DELETE FROM leases
-        WHERE package = the_package AND version = the_version AND abi_tag = the_abi AND the_slave <> 0;
+        WHERE package = the_package AND version = the_version AND abi_tag = the_abi
+        AND platform IN (the_platform, 'any') AND the_slave <> 0;
     INSERT INTO fetches (build_id, position, url, size, sha256, refused)
         SELECT the_build, f.position, f.part ->> 'url', (f.part ->> 'size')::bigint, f.part ->> 'sha256',
             f.part ->> 'refused'

@@ -8,18 +8,23 @@ BEGIN
         RETURN;
     END IF;
     PERFORM _lock_versions(the_packages, the_versions);
-    DELETE FROM build_queue q
+    WITH wanted AS MATERIALIZED (
+        SELECT w.* FROM unnest(the_packages, the_versions) AS k (package, version)
+        JOIN builds_pending w USING (package, version)
+    ), gone AS (
+        DELETE FROM build_queue q
         USING unnest(the_packages, the_versions) AS k (package, version)
         WHERE q.package = k.package AND q.version = k.version
         AND NOT EXISTS (
-            SELECT FROM builds_pending w
-            WHERE w.package = q.package AND w.version = q.version AND w.abi_tag = q.abi_tag
-            AND (w.released, w.failed_by, w.failed_at) IS NOT DISTINCT FROM (q.released, q.failed_by, q.failed_at)
-        );
-    INSERT INTO build_queue (package, version, abi_tag, released, failed_by, failed_at)
-        SELECT w.package, w.version, w.abi_tag, w.released, w.failed_by, w.failed_at
-        FROM unnest(the_packages, the_versions) AS k (package, version)
-        JOIN builds_pending w USING (package, version)
-        ON CONFLICT (package, version) DO NOTHING;
+            SELECT FROM wanted w
+            WHERE (w.package, w.version, w.platform, w.abi_tag) = (q.package, q.version, q.platform, q.abi_tag)
+        )
+    )
+    INSERT INTO build_queue AS q SELECT * FROM wanted
+        ON CONFLICT (package, version, platform, abi_tag) DO UPDATE
+        SET exclusive = EXCLUDED.exclusive, due = EXCLUDED.due, failed_by = EXCLUDED.failed_by,
+            failed_at = EXCLUDED.failed_at
+        WHERE (q.exclusive, q.due, q.failed_by, q.failed_at)
+            IS DISTINCT FROM (EXCLUDED.exclusive, EXCLUDED.due, EXCLUDED.failed_by, EXCLUDED.failed_at);
 END
 $$;

@@ -1,10 +1,9 @@
 -- Rebuilds all derived tables. piw-initdb calls it after each upgrade, because the rules may have changed.
 CREATE FUNCTION piwheels._refresh_derived() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    LOCK TABLE packages, versions, build_abis, builds, files, downloads_daily, counters
+    LOCK TABLE packages, versions, build_abis, targets, builds, files, downloads_daily, counters
         IN SHARE ROW EXCLUSIVE MODE;
-    UPDATE build_abis SET accepted = _accepted_tags(abi_tag);
-    PERFORM _queue_refresh_all();
+    UPDATE targets SET accepted = _accepted_tags(platform, abi_tag);  -- also updates the queue
     DELETE FROM published;
     INSERT INTO published SELECT DISTINCT b.package FROM builds b JOIN files f USING (build_id);
     DELETE FROM downloads_ever;
@@ -14,7 +13,8 @@ BEGIN
         WHERE day > (now() AT TIME ZONE 'UTC')::date - 30 GROUP BY package, day;
     DELETE FROM counters;
     INSERT INTO counters (counter, key, value)
-        SELECT 'builds_pending', abi_tag, count(*) FROM build_queue WHERE failed_at IS NULL GROUP BY abi_tag
+        SELECT 'builds_pending', platform || '/' || abi_tag, count(*) FROM build_queue WHERE failed_at IS NULL
+            GROUP BY platform, abi_tag
         UNION ALL SELECT 'packages_built', '', count(*) FROM published
         UNION ALL SELECT 'files_count', '', count(*) FROM files
         UNION ALL SELECT 'builds_size', '', coalesce(sum(filesize), 0) FROM files

@@ -4,15 +4,15 @@ CREATE FUNCTION piwheels.audit_derived(the_limit integer)
 RETURNS TABLE (kind text, package text, subject text, why text) LANGUAGE sql STABLE AS $$
     (
         SELECT 'wrong-queue', package, version,
-            CASE WHEN q.abi_tag IS NULL THEN format('is missing from the queue for %s', w.abi_tag)
-                WHEN w.abi_tag IS NULL THEN format('is in the queue for %s, but needs no build', q.abi_tag)
-                WHEN q.abi_tag <> w.abi_tag
-                THEN format('is in the queue for %s, but needs a build for %s', q.abi_tag, w.abi_tag)
-                WHEN q.released <> w.released THEN 'has a wrong release time in the queue'
-                ELSE 'has a wrong first failure in the queue' END
-        FROM build_queue q FULL JOIN builds_pending w USING (package, version)
-        WHERE (q.abi_tag, q.released, q.failed_by, q.failed_at)
-            IS DISTINCT FROM (w.abi_tag, w.released, w.failed_by, w.failed_at)
+            CASE WHEN q.due IS NULL THEN format('is missing from the queue for %s/%s', platform, abi_tag)
+                WHEN w.due IS NULL THEN format('is in the queue for %s/%s, but needs no build', platform, abi_tag)
+                WHEN q.due <> w.due THEN format('has a wrong place in the queue for %s/%s', platform, abi_tag)
+                WHEN q.exclusive <> w.exclusive
+                THEN format('may be built for other targets at the same time by mistake (%s/%s)', platform, abi_tag)
+                ELSE format('has a wrong first failure in the queue for %s/%s', platform, abi_tag) END
+        FROM build_queue q FULL JOIN builds_pending w USING (package, version, platform, abi_tag)
+        WHERE (q.exclusive, q.due, q.failed_by, q.failed_at)
+            IS DISTINCT FROM (w.exclusive, w.due, w.failed_by, w.failed_at)
         LIMIT the_limit
     ) UNION ALL (
         SELECT 'wrong-published', package, '',
@@ -35,8 +35,8 @@ RETURNS TABLE (kind text, package text, subject text, why text) LANGUAGE sql STA
             GROUP BY counter, key
         ) AS k
         FULL JOIN (
-            SELECT 'builds_pending' AS counter, abi_tag::text AS key, count(*)::numeric AS value
-                FROM build_queue WHERE failed_at IS NULL GROUP BY abi_tag
+            SELECT 'builds_pending' AS counter, platform || '/' || abi_tag AS key, count(*)::numeric AS value
+                FROM build_queue WHERE failed_at IS NULL GROUP BY platform, abi_tag
             UNION ALL SELECT 'packages_built', '', count(*) FROM published
             UNION ALL SELECT 'files_count', '', count(*) FROM files
             UNION ALL SELECT 'builds_size', '', coalesce(sum(filesize), 0) FROM files

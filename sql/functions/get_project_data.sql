@@ -18,11 +18,13 @@ CREATE FUNCTION piwheels.get_project_data(the_package text) RETURNS json LANGUAG
                     SELECT coalesce(json_agg(json_build_object(
                         'build_id', b.build_id,
                         'abi_tag', b.abi_tag,
+                        'platform', b.platform,
                         'status', b.status,
                         'built_at', b.built_at,
                         'retry_at', (
                             SELECT o.failed_at + interval '24 hours' FROM build_opinions o
-                            WHERE o.package = b.package AND o.version = b.version AND o.abi_tag = b.abi_tag
+                            WHERE o.package = b.package AND o.version = b.version AND o.platform = b.platform
+                            AND o.abi_tag = b.abi_tag
                             AND NOT o.settled
                         ),
                         'duration', extract(epoch FROM b.duration)::float8,

@@ -8,7 +8,8 @@ RETURNS TABLE (
         (SELECT count(*) FROM files f WHERE f.build_id = b.build_id), b.built_at,
         EXISTS (
             SELECT FROM build_opinions o
-            WHERE o.package = b.package AND o.version = b.version AND o.abi_tag = b.abi_tag AND NOT o.settled
+            WHERE o.package = b.package AND o.version = b.version AND o.platform = b.platform
+            AND o.abi_tag = b.abi_tag AND NOT o.settled
         )
     FROM builds b
     ORDER BY b.build_id DESC

@@ -1,16 +1,14 @@
--- Returns the first versions of each active ABI that need a second opinion, with the owner and the time of their failure.
-CREATE FUNCTION piwheels.get_second_opinions(the_limit integer)
-RETURNS TABLE (abi_tag text, package text, version text, failed_by text, failed_at timestamptz)
+-- Returns the first builds of each active target that need a second opinion: those whose first failure is the oldest.
+CREATE FUNCTION piwheels.get_second_opinions(the_limit integer) RETURNS SETOF public.build_queue
 LANGUAGE sql STABLE
 AS $$
-    SELECT q.abi_tag, q.package, q.version, q.failed_by, q.failed_at
-    FROM build_abis a
+    SELECT q.*
+    FROM active_targets a
     CROSS JOIN LATERAL (
         SELECT * FROM build_queue q
-        WHERE q.abi_tag = a.abi_tag AND q.failed_at IS NOT NULL
+        WHERE q.platform = a.platform AND q.abi_tag = a.abi_tag AND q.failed_at IS NOT NULL
         ORDER BY q.failed_at, q.package, q.version
         LIMIT the_limit
     ) AS q
-    WHERE a.skip = ''
-    ORDER BY a.position, a.abi_tag, q.failed_at, q.package, q.version;
+    ORDER BY q.failed_at, q.package, q.version;
 $$;

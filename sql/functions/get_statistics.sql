@@ -15,14 +15,18 @@ BEGIN
                 SELECT count(*) FROM builds b
                 WHERE b.built_at > now() - interval '1 hour' AND b.abi_tag = a.abi_tag
             ) ORDER BY a.position, a.abi_tag), '{}')
-            FROM build_abis a WHERE a.skip = ''
+            FROM build_abis a WHERE a.abi_tag IN (SELECT get_build_abis(true))
         ),
         'builds_time', _counter_value('builds_time'),
         'builds_size', least(_counter_value('builds_size'), widest),
         'builds_pending', (
-            SELECT coalesce(json_object_agg(a.abi_tag, _counter_value('builds_pending', a.abi_tag)
-                ORDER BY a.position, a.abi_tag), '{}')
-            FROM build_abis a WHERE a.skip = ''
+            SELECT coalesce(json_object_agg(k.abi_tag, k.pending ORDER BY k.abi_tag = 'any', k.position, k.abi_tag), '{}')
+            FROM (
+                SELECT t.abi_tag, min(t.position) AS position,
+                    sum(_counter_value('builds_pending', t.platform || '/' || t.abi_tag)) AS pending
+                FROM (TABLE active_targets UNION ALL SELECT 'any', 'any', NULL, NULL, NULL) AS t
+                GROUP BY t.abi_tag
+            ) AS k
         ),
         'new_last_hour', (
             SELECT count(*) FROM versions

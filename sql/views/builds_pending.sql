@@ -1,30 +1,54 @@
--- Defines which versions need a build: for each version the first active ABI without a build attempt and without a file
--- that installers for it accept (serves in core/wheels/tags.py). If there is none, the first active ABI whose only failure
--- needs a second opinion (build_opinions). Skipped and quarantined versions need none.
+-- Defines which builds are needed: of each version, for each active target that has no file which its installers accept
+-- (serves in core/wheels/targets.py), and no result that builds settle. Skipped and quarantined versions need none.
+--
+-- A version without any build has one row, for the target any/any: a slave of any active target may begin. Until a build has
+-- succeeded, and after one whose wheels are for several platforms, only one target of the version is built at a time
+-- (exclusive = 'version'), because its wheel may serve the others. If there are wheels for several ABIs of a platform, it is
+-- one target of each platform ('platform'). Otherwise all are built at once ('').
 -- The table build_queue stores the rows of this view.
 CREATE VIEW piwheels.builds_pending AS
-SELECT v.package, v.version, wanted.abi_tag, v.released, wanted.failed_by, wanted.failed_at
+SELECT v.package, v.version, wanted.platform, wanted.abi_tag, wanted.exclusive,
+    piwheels._due(greatest(v.added, wanted.since), v.released, p.popularity, v.urgency) AS due,
+    wanted.failed_by, wanted.failed_at
 FROM public.versions v
 JOIN public.packages p USING (package)
 CROSS JOIN LATERAL (
-    SELECT a.abi_tag, o.failed_by, o.failed_at
-    FROM public.build_abis a
-    LEFT JOIN piwheels.build_opinions o
-        ON o.package = v.package AND o.version = v.version AND o.abi_tag = a.abi_tag
-    WHERE a.skip = ''
-    AND o.settled IS NOT TRUE
-    AND NOT EXISTS (
-        SELECT FROM public.builds b
-        CROSS JOIN LATERAL (
-            SELECT piwheels._file_tags(f.py_version_tag, f.abi_tag, f.platform_tag) AS tags FROM public.files f
-            WHERE f.build_id = b.build_id
-            OFFSET 0  -- an optimization fence: find the builds of this version first, then their files
-        ) AS f
-        WHERE b.package = v.package AND b.version = v.version
-        AND f.tags && a.accepted
-    )
-    ORDER BY o.failed_at IS NOT NULL, a.position, a.abi_tag
-    LIMIT 1
+    SELECT count(*) > 0 AS tried, coalesce(bool_or(b.status), false) AS built
+    FROM public.builds b WHERE b.package = v.package AND b.version = v.version
+) AS done
+CROSS JOIN LATERAL (
+    SELECT array_agg(tag) AS tags,
+        bool_or(split_part(tag, '-', 2) IN ('none', 'abi3', 'abi3t')) AS for_abis,
+        bool_or(split_part(tag, '-', 3) = 'any') AS for_platforms
+    FROM public.builds b
+    CROSS JOIN LATERAL (
+        SELECT piwheels._file_tags(f.py_version_tag, f.abi_tag, f.platform_tag) AS tags FROM public.files f
+        WHERE f.build_id = b.build_id
+        OFFSET 0  -- an optimization fence: find the builds of this version first, then their files
+    ) AS f
+    CROSS JOIN LATERAL unnest(f.tags) AS tag
+    WHERE done.tried AND b.package = v.package AND b.version = v.version
+) AS made
+CROSS JOIN LATERAL (
+    SELECT 'any' AS platform, 'any' AS abi_tag, 'version' AS exclusive, min(a.since) AS since,
+        NULL::text AS failed_by, NULL::timestamptz AS failed_at
+    FROM piwheels.active_targets a
+    WHERE NOT done.tried
+    HAVING count(*) > 0
+    UNION ALL
+    SELECT a.platform, a.abi_tag,
+        CASE WHEN NOT done.built OR made.for_platforms THEN 'version' WHEN made.for_abis THEN 'platform' ELSE '' END,
+        a.since, o.failed_by, o.failed_at
+    FROM piwheels.active_targets a
+    CROSS JOIN LATERAL (
+        SELECT min(b.owner) AS failed_by, min(b.built_at) AS failed_at,
+            bool_or(b.status OR b.final) OR min(b.owner) <> max(b.owner)
+            OR max(b.built_at) >= min(b.built_at) + interval '24 hours' AS settled
+        FROM public.builds b
+        WHERE b.package = v.package AND b.version = v.version AND b.abi_tag = a.abi_tag
+        AND (a.platform = 'any' OR b.platform IN (a.platform, ''))
+    ) AS o
+    WHERE done.tried AND (made.tags && a.accepted) IS NOT TRUE AND o.settled IS NOT TRUE
 ) AS wanted
 WHERE v.skip = '' AND p.skip = '' AND NOT v.removing AND NOT p.removing
 AND NOT v.quarantined AND p.status <> 'quarantined';

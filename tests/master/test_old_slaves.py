@@ -181,7 +181,7 @@ def test_a_restart_of_the_master_in_any_phase(config, db, running, phase):
         with a_master(config, running, clock):
             until(slave.reached.is_set, 30)
         with a_master(config, running, clock) as driver:
-            until(lambda: driver.fleet.queue.jobs)
+            until(lambda: driver.fleet.queue.rows)
             clock.advance(301)  # the lease of the lost build ends
             slave.go_on()
             until(lambda: is_stored(db, clock), 20, lambda: slave.said[:30], pause=0.1)

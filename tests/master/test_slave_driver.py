@@ -306,7 +306,7 @@ def test_a_slave_resumes_its_build_from_a_new_address(farm):
 
 
 def test_an_unknown_slave_of_level_1_says_hello_again_and_keeps_its_build(farm):
-    until(lambda: farm.fleet.queue.jobs)
+    until(lambda: farm.fleet.queue.rows)
     with Slave(farm.config_used, identity=LEVEL_1_ID + b"1") as slave:
         assert slave.stats("BUSY") == ("HELLO", NoData)
         slave.features = {"resume": ["demo", "1.0"]}
@@ -378,7 +378,7 @@ def test_a_version_leased_by_an_earlier_master_is_not_handed_out_again(
     with running(driver), Slave(with_db, label="other") as slave:
         queue_up(with_db, ("demo", "1.0"))
         slave.hello()
-        until(lambda: driver.fleet.queue.jobs)
+        until(lambda: driver.fleet.queue.rows)
         assert slave.stats("IDLE") == ("SLEEP", False)
         with Slave(with_db, resume=["demo", "1.0"]) as builder:
             builder.hello()

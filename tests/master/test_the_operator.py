@@ -60,7 +60,7 @@ def farm(with_db, db, running, other_end):
         operator.web, operator.main, operator.events, operator.news = web, main, events, news
         operator.driver = driver
         queue_up(config, *(("demo", f"{number}.0") for number in range(1, 4)))
-        until(lambda: driver.fleet.queue.jobs)
+        until(lambda: driver.fleet.queue.rows)
         yield operator
 
 

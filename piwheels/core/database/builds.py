@@ -7,10 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from piwheels.core.database.connection import LOG, REASON, Client, clean
 from piwheels.core.database.listener import Listener
-from piwheels.core.database.rows import BuildRow, EndedBuild, Lease, Quarantine
+from piwheels.core.database.rows import (
+    BuildRow,
+    EndedBuild,
+    Lease,
+    PositionRow,
+    Quarantine,
+    TargetRow,
+)
 from piwheels.core.errors import Refused, Rejected
 from piwheels.core.states import MAX_URL, Fetch, Pending, Trial
 from piwheels.core.text import clean_lines
+from piwheels.core.wheels.targets import Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,7 +37,8 @@ class Builds(Client):
     def add_build_abi(self, abi_tag: str, skip: str = "") -> bool:
         """Add the ABI *abi_tag* to those that the farm builds for, unless *skip* gives a reason.
 
-        The tag determines its position (cp39, cp310, cp313, cp313t; then the others, by name).
+        It is built on all platforms of the farm's targets (``any`` if there are none). The tag
+        determines its position (cp39, cp310, cp313, cp313t; then the others, by name).
         Return ``False`` if the ABI existed; its skip reason is then replaced.
         """
         values = clean(abi_tag), clean(skip, REASON)
@@ -42,7 +51,7 @@ class Builds(Client):
     def get_build_queue(self, limit: int = 1000) -> dict[str, list[tuple[str, str]]]:
         """Return the versions without an attempt: up to *limit* pairs for each active ABI.
 
-        ABIs are sorted by Python version, oldest first; versions by release date.
+        ABIs are sorted by Python version, oldest first; versions in the order of the queue.
         """
         queue: dict[str, list[tuple[str, str]]] = {}
         for abi_tag, package, version in self._rows("get_build_queue", limit):
@@ -51,13 +60,63 @@ class Builds(Client):
                 todo.append((package, version))
         return queue
 
-    def get_second_opinions(self, limit: int = 1000) -> list[Pending]:
-        """Return up to *limit* versions for each active ABI that need a second opinion.
+    def get_target_queue(self, limit: int = 1000) -> list[Pending]:
+        """Return up to *limit* builds without an attempt for each active target, in their order.
 
-        They are sorted by ABI, and by the time of their failure.
+        Those of versions that may begin with any target are for ``any``/``any``.
         """
-        rows = self._rows("get_second_opinions", limit)
-        return [Pending(package, version, abi, *about) for abi, package, version, *about in rows]
+        return [Pending(*row) for row in self._rows("get_target_queue", limit)]
+
+    def get_second_opinions(self, limit: int = 1000) -> list[Pending]:
+        """Return up to *limit* builds for each active target that need a second opinion.
+
+        They are those with the oldest failures, sorted by the time of these.
+        """
+        return [Pending(*row) for row in self._rows("get_second_opinions", limit)]
+
+    def explain_position(self, package: str, version: str) -> list[PositionRow]:
+        """Return where *version* is in the queue of each target, and why."""
+        rows = self._rows("explain_position", clean(package), clean(version))
+        return [PositionRow(*row) for row in rows]
+
+    def set_urgency(self, package: str, version: str, urgency: str) -> bool:
+        """Set how urgent *version* is: ``first``, ``security`` or ``""``.
+
+        Return ``False`` if the version does not exist.
+        """
+        return bool(self._value("set_urgency", clean(package), clean(version), clean(urgency)))
+
+    def rank_packages(self, limit: int = 1000) -> int:
+        """Bring the popularity of up to *limit* packages up to date; return how many changed."""
+        return int(self._value("rank_packages", limit, limit=FULL_REFRESH))
+
+    # Targets --------------------------------------------------------------------------------------
+
+    def get_targets(self) -> list[TargetRow]:
+        """Return all targets in their order, the retired ones included."""
+        return [TargetRow(*row) for row in self._rows("get_targets")]
+
+    def add_targets(
+        self, targets: Sequence[Target], system: str = "", position: int | None = None
+    ) -> list[Target]:
+        """Build for *targets*, also those that were retired. Return those that were not active.
+
+        Those with the least *position* come first (``None``: that of their ABI).
+        """
+        values = *_columns(targets, 2), clean(system), position
+        return [Target(*row) for row in self._rows("add_targets", *values, limit=FULL_REFRESH)]
+
+    def retire_targets(self, targets: Sequence[Target], reason: str) -> list[Target]:
+        """Build for *targets* no more, for a *reason*. Return those that were active."""
+        values = *_columns(targets, 2), clean(reason, REASON)
+        return [Target(*row) for row in self._rows("retire_targets", *values, limit=FULL_REFRESH)]
+
+    def preview_target(self, target: Target) -> int:
+        """Return how many builds *target* would add to the queue.
+
+        Those of versions without any build are not among them: they wait in any case.
+        """
+        return int(self._value("preview_target", *map(clean, target), limit=FULL_REFRESH))
 
     def listen(self) -> Listener:
         """Return a listener that is notified of each change to the queue."""
@@ -105,7 +164,7 @@ class Builds(Client):
         self,
         package: str,
         version: str,
-        abi_tag: str,
+        target: Target,
         label: str,
         reason: str,
         output: str,
@@ -117,7 +176,7 @@ class Builds(Client):
         the build must count: this is the attempt number *tries* (``None``: it never does), or its
         third slave.
         """
-        values = clean(package), clean(version), clean(abi_tag), clean(label)
+        values = clean(package), clean(version), *map(clean, target), clean(label)
         about = clean(reason, REASON), clean_lines(output, LOG), tries
         return bool(self._value("put_off_build", *values, *about))
 
@@ -203,7 +262,7 @@ class Builds(Client):
         self,
         package: str,
         version: str,
-        abi_tag: str,
+        target: Target,
         label: str,
         expires: datetime,
         holder: str = "",
@@ -212,16 +271,17 @@ class Builds(Client):
 
         *holder* is that of the slave's key. Return ``False`` if the version does not exist.
         """
-        values = clean(package), clean(version), clean(abi_tag), clean(label), expires
+        values = clean(package), clean(version), *map(clean, target), clean(label), expires
         return bool(self._value("grant_lease", *values, clean(holder)))
 
-    def renew_leases(self, leases: Sequence[tuple[str, str, str]], expires: datetime) -> None:
-        """Extend these *leases* (package, version, ABI) to *expires*; unknown ones are ignored."""
-        self._value("renew_leases", *_columns(leases, 3), expires)
+    def renew_leases(self, leases: Sequence[tuple[str, str, Target]], expires: datetime) -> None:
+        """Extend these *leases* (package, version, target) to *expires*; ignore unknown ones."""
+        rows = [(package, version, *target) for package, version, target in leases]
+        self._value("renew_leases", *_columns(rows, 4), expires)
 
-    def release_lease(self, package: str, version: str, abi_tag: str) -> None:
+    def release_lease(self, package: str, version: str, target: Target) -> None:
         """End a lease: the build was abandoned."""
-        self._value("release_lease", clean(package), clean(version), clean(abi_tag))
+        self._value("release_lease", clean(package), clean(version), *map(clean, target))
 
     def get_leases(self) -> list[Lease]:
         """Return the leases, oldest first, including those that expired in the last seven days.
@@ -242,6 +302,7 @@ def _as_json(build: BuildState) -> dict[str, Any]:
         "package": clean(build.package),
         "version": clean(build.version),
         "abi_tag": clean(build.abi_tag),
+        "platform": clean(build.platform),
         "label": clean(build.label),
         "owner": clean(build.owner),
         "final": build.final,

@@ -14,11 +14,48 @@ class Lease(NamedTuple):
 
     package: str
     version: str
+    platform: str
     abi_tag: str
     label: str
     since: datetime
     expires: datetime
     holder: str = ""
+
+
+class TargetRow(NamedTuple):
+    """A target of the farm, in the order of *position*. With a reason to *skip* it, it is retired.
+
+    *system* is the release whose libraries its wheels use. *pending* versions wait for a build for
+    it. Those that may begin with any target are not counted.
+    """
+
+    platform: str
+    abi_tag: str
+    position: int
+    skip: str
+    system: str
+    since: datetime
+    pending: int
+
+
+class PositionRow(NamedTuple):
+    """The *place* of a version among *of* builds in the queue of a target, and the reasons.
+
+    Since then it has waited for the target. The other reasons are those of ``_due`` in
+    ``sql/functions``.
+    """
+
+    platform: str
+    abi_tag: str
+    place: int
+    of: int
+    exclusive: str
+    due: datetime
+    since: datetime
+    released: datetime
+    popularity: int
+    urgency: str
+    failed_at: datetime | None
 
 
 class Quarantine(NamedTuple):
@@ -126,6 +163,7 @@ class ProjectBuild(TypedDict):
 
     build_id: int
     abi_tag: str
+    platform: str
     status: bool
     built_at: datetime
     retry_at: datetime | None

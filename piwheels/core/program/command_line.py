@@ -76,7 +76,7 @@ Examples = Sequence[tuple[str, str]]
 #: All programs: the tables that a configuration file may have.
 PROGRAMS: Final = (
     "add", "audit", "console", "import", "initdb", "keys", "logger", "master", "rebuild", "remove",
-    "serve", "slave", "up",
+    "serve", "slave", "targets", "up",
 )  # fmt: skip
 
 #: The format of the log.

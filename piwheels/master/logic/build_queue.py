@@ -1,9 +1,17 @@
-"""The build queue: the versions to build that are not being built, leased or deleted. Pure."""
+"""The build queue: the builds that are needed, and not under way, leased or deleted. Pure.
+
+Its rows are those of the table ``build_queue`` (``sql/views/builds_pending.sql``), the first ones
+of each target. A slave gets the first row that it may build, of all those for its targets.
+"""
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from bisect import insort
+from collections import Counter
+from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from piwheels.core.wheels.targets import FIRST, Target
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -43,137 +51,226 @@ def failure_of(pending: Pending, instant: Instant) -> Failure | None:
     return Failure(pending.failed_by, instant.now + DAY - age)
 
 
-class Queue:
-    """The versions to build for each active ABI, in the order in which TheArchitect reads them.
+def serving(target: Target) -> tuple[Target, ...]:
+    """Return the targets of the rows that a slave for *target* can build."""
+    return target, Target("any", target.abi), FIRST
 
-    Those that need a second opinion are at the end.
-    """
+
+class Queue:
+    """The rows for each active target, in their order."""
 
     def __init__(self) -> None:
-        self.jobs: dict[str, deque[Job]] = {}
-        #: The first failures of the versions that need a second opinion.
+        #: The rows, by the target that they name; active targets without rows have an empty list.
+        self.rows: dict[Target, list[Pending]] = {}
+        #: The first failures of the builds that need a second opinion.
         self.failures: dict[Assignment, Failure] = {}
-        #: Versions that are being built or stored, and how many slaves have each: one, unless a
-        #: slave returned with a build after its version had been handed out again.
+        #: What is being built or stored, and how many slaves have each: one, unless a slave
+        #: returned with a build after it had been handed out again.
         self.active: Counter[Assignment] = Counter()
-        #: The time (monotonic) until which a version waits: an earlier master handed it out, or its
-        #: build could not be stored, or was skipped.
+        #: The time (monotonic) until which a build waits: an earlier master handed it out, or it
+        #: could not be stored, or was skipped.
         self.leased: dict[Assignment, float] = {}
-        #: How often in a row the build of a version could not be stored.
+        #: How often in a row a build could not be stored.
         self._unstored: Counter[Assignment] = Counter()
-        #: Whether the database may have more to build, because a version was taken or returned.
+        #: Whether the database may have more to build, because a row was taken or returned.
         self.stale = True
-        # When builds ended, for some seconds: a queue that was read before may still contain them.
-        self._ended: dict[Assignment, float] = {}
+        # The targets of each version that are active or leased.
+        self._under_way: dict[Job, set[Target]] = {}
+        # The rows that were handed out, in case their slaves are lost.
+        self._taken: dict[Assignment, Pending] = {}
+        # When builds ended: rows that were read before may still contain them.
+        self._ended: dict[Job, dict[Target, float]] = {}
         # Versions deleted since the last queue arrived: they may still be in it.
         self._deleted: set[tuple[str, str | None]] = set()
 
-    def replace(
-        self,
-        queues: Mapping[str, Sequence[Job]],
-        again: Iterable[Pending] = (),
-        instant: Instant | None = None,
-    ) -> None:
-        """Replace the queues; *again* are the versions that need a second opinion."""
-        lists = {abi: list(jobs) for abi, jobs in queues.items()}
+    # Rows -----------------------------------------------------------------------------------
+
+    def replace(self, targets: Iterable[Target], rows: Iterable[Pending], instant: Instant) -> None:
+        """Replace the rows; *targets* are the active ones."""
+        self.rows = {target: [] for target in (*targets, FIRST)}
         self.failures = {}
-        for each in again:
-            assert instant is not None  # noqa: S101
-            if (failure := failure_of(each, instant)) is not None:
-                self.failures[each[:3]] = failure
-                lists.setdefault(each.abi_tag, []).append(each[:2])
-        old = self._ended.keys() & {(*job, abi) for abi, jobs in lists.items() for job in jobs}
-        self.jobs = {
-            abi: deque(job for job in jobs if not self.is_deleted(job) and (*job, abi) not in old)
-            for abi, jobs in lists.items()
+        self.stale = False
+        self._ended = {
+            job: recent
+            for job, ended in self._ended.items()
+            if (recent := {t: at for t, at in ended.items() if instant.now - at < MAX_QUEUE_AGE})
         }
+        for row in sorted(rows, key=_order):
+            if self._is_over(row):
+                self.stale = True  # unless the queue is old, it has to be built again
+            elif not self.is_deleted(row[:2]):
+                self.rows.setdefault(row.target, []).append(row)
+                if (failure := failure_of(row, instant)) is not None:
+                    self.failures[*row[:2], row.target] = failure
         self._deleted.clear()
-        self.stale = bool(old)  # unless the queue is old, they have to be built again
+
+    def next(
+        self,
+        targets: Sequence[Target],
+        now: float,
+        avoid: Container[Assignment] = (),
+        owner: str = "",
+    ) -> Assignment | None:
+        """Remove and return the first build for one of *targets*, or ``None``.
+
+        What to *avoid* stays for other slaves, and so does what *owner* may not confirm. A version
+        that may begin with any target is built for the first one of *targets*.
+        """
+        found: tuple[Pending, Target, int] | None = None
+        for target in filter(self.is_active, targets):
+            for where in serving(target):
+                for place, row in enumerate(self.rows.get(where, ())):
+                    if found is not None and _order(row) >= _order(found[0]):
+                        break
+                    if self._is_free(row, target, now, owner) and (*row[:2], target) not in avoid:
+                        found = row, target, place
+                        break
+        if found is None:
+            return None
+        row, target, place = found
+        del self.rows[row.target][place]
+        self.stale = True
+        assignment = *row[:2], target
+        self._taken[assignment] = row
+        return assignment
+
+    def sorted(self, targets: Iterable[Target]) -> list[Target]:
+        """Return *targets* in the order of the farm's."""
+        places = {target: place for place, target in enumerate(self.rows)}
+        last = len(places)
+        return sorted(
+            targets,
+            key=lambda t: min(places.get(t, last), places.get(Target("any", t.abi), last)),
+        )
+
+    def is_active(self, target: Target) -> bool:
+        """Return whether the farm builds for *target*."""
+        return (target in self.rows and target != FIRST) or Target("any", target.abi) in self.rows
+
+    def failure(self, assignment: Assignment) -> Failure | None:
+        """Return the failure that a build of *assignment* would confirm."""
+        package, version, target = assignment
+        found = (self.failures.get((package, version, where)) for where in serving(target))
+        return next(filter(None, found), None)
+
+    def _is_free(self, row: Pending, target: Target, now: float, owner: str) -> bool:
+        """Return whether a slave of *owner* may build *row* for *target* now."""
+        job = row[:2]
+        failure = self.failures.get((*job, row.target))
+        if (failure and not failure.may_confirm(owner, now)) or self._is_over(row):
+            return False
+        if job not in self._under_way:
+            return True
+        busy = [
+            each
+            for each in self._under_way[job]
+            if (*job, each) in self.active or self.leased.get((*job, each), now) > now
+        ]
+        if row.exclusive == "version":
+            return not busy
+        if row.exclusive == "platform":
+            return target.platform not in {each.platform for each in busy}
+        return not any(row.target in serving(each) or each in serving(target) for each in busy)
+
+    def _is_over(self, row: Pending) -> bool:
+        """Return whether a build has ended since *row* was read that may have settled it."""
+        ended = self._ended.get(row[:2])
+        return ended is not None and (
+            row.exclusive != "" or any(row.target in serving(target) for target in ended)
+        )
+
+    def waiting(self, target: Target, most: int) -> list[Pending]:
+        """Return the first rows for *target* that no slave builds, at most *most*."""
+        return list(islice(self._waiting(target), most))
+
+    def by_abi(self, most: int) -> dict[str, tuple[int, list[Job]]]:
+        """Return the number of rows for each ABI, and the first *most* versions.
+
+        Those that may begin with any target are under ``any``.
+        """
+        numbers: Counter[str] = Counter()
+        first: dict[str, list[Pending]] = {}
+        for target, rows in self.rows.items():
+            numbers[target.abi] += len(rows)
+            first.setdefault(target.abi, []).extend(self.waiting(target, most))
+        jobs = {
+            abi: dict.fromkeys(row[:2] for row in sorted(rows, key=_order))
+            for abi, rows in first.items()
+        }
+        return {abi: (numbers[abi], list(each)[:most]) for abi, each in jobs.items()}
+
+    def _waiting(self, target: Target) -> Iterator[Pending]:
+        for row in self.rows.get(target, ()):
+            busy = self._under_way.get(row[:2], set())
+            if not any((*row[:2], each) in self.active for each in busy) and not self._is_over(row):
+                yield row
+
+    # Builds ---------------------------------------------------------------------------------
 
     def take_leases(self, leases: Mapping[Assignment, float], now: float) -> None:
         """Record the leases that an earlier master has granted, with their remaining seconds."""
         for assignment, remaining in leases.items():
             if remaining > 0 and assignment not in self.active:
-                self.leased[assignment] = now + remaining
-
-    def next(
-        self, abi: str, now: float, avoid: Container[Assignment] = (), owner: str = ""
-    ) -> Job | None:
-        """Remove and return the next version for *abi* that no slave builds, or ``None``.
-
-        The versions to *avoid* stay for other slaves, and so does what *owner* may not confirm.
-        """
-        queue = self.jobs.get(abi)
-        kept: list[Job] = []
-        found = None
-        while queue and found is None:
-            job = queue.popleft()
-            assignment = (*job, abi)
-            failure = self.failures.get(assignment)
-            if assignment in avoid or (failure and not failure.may_confirm(owner, now)):
-                kept.append(job)
-                continue
-            self.stale = True
-            if self.leased.get(assignment, now) <= now and assignment not in self.active:
-                found = job
-        if queue is not None:
-            queue.extendleft(reversed(kept))
-        return found
-
-    def waiting(self, abi: str) -> Iterator[Job]:
-        """Yield the versions for *abi* that no slave builds, in order."""
-        return (job for job in self.jobs.get(abi, ()) if (*job, abi) not in self.active)
+                self._wait(assignment, now + remaining)
 
     def start(self, assignment: Assignment) -> None:
         """Record that a slave, or one more, builds *assignment*."""
         self.active[assignment] += 1
         self.leased.pop(assignment, None)
+        self._under_way.setdefault(assignment[:2], set()).add(assignment[2])
 
     def abandon(self, assignment: Assignment) -> None:
         """Record that a slave no longer builds *assignment*."""
         self.active[assignment] -= 1
         if self.active[assignment] <= 0:
             del self.active[assignment]
+            self._release(assignment)
         self.stale = True
 
     def postpone(self, assignment: Assignment, now: float) -> None:
         """Record that a slave no longer builds *assignment*, which waits :data:`RETRY` seconds."""
         self.abandon(assignment)
-        self.leased[assignment] = now + RETRY
+        self._wait(assignment, now + RETRY)
 
     def finish(self, assignment: Assignment, now: float, *, logged: bool) -> None:
         """Record the end of a build. Not *logged*, its version waits, longer each time."""
         stale = self.stale
         self.abandon(assignment)
         self.stale = stale  # the database reports the change itself
+        self._taken.pop(assignment, None)
         if logged:
             self._unstored.pop(assignment, None)
-            self._ended[assignment] = now
-            if (queue := self.jobs.get(assignment[2])) and assignment[:2] in queue:
-                queue.remove(assignment[:2])  # it was read before
+            self._ended.setdefault(assignment[:2], {})[assignment[2]] = now
             return
         if len(self._unstored) >= MAX_UNSTORED:
             self._unstored.clear()
         self._unstored[assignment] += 1
         pause = RETRY * 2 ** min(self._unstored[assignment] - 1, 20)
-        self.leased[assignment] = now + min(pause, LONGEST_RETRY)
+        self._wait(assignment, now + min(pause, LONGEST_RETRY))
 
     def put_back(self, assignment: Assignment) -> None:
-        """Return *assignment* to the head of its queue; to the end if it needs a second opinion."""
-        queue = self.jobs.get(assignment[2])
-        job = assignment[:2]
-        if queue is None or job in queue or self.is_deleted(job):
+        """Return what a lost slave was to build to its place in the queue."""
+        row = self._taken.pop(assignment, None)
+        if row is None or row.target not in self.rows or self.is_deleted(row[:2]):
             return
-        if assignment in self.failures:
-            queue.append(job)
-        else:
-            queue.appendleft(job)
+        if row not in self.rows[row.target] and not self._is_over(row):
+            insort(self.rows[row.target], row, key=_order)
+
+    def _wait(self, assignment: Assignment, until: float) -> None:
+        self.leased[assignment] = until
+        self._under_way.setdefault(assignment[:2], set()).add(assignment[2])
+
+    def _release(self, assignment: Assignment) -> None:
+        targets = self._under_way.get(assignment[:2], set())
+        targets.discard(assignment[2])
+        if not targets:
+            self._under_way.pop(assignment[:2], None)
 
     def delete(self, package: str, version: str | None) -> None:
         """Remove a version of *package* (``None``: all), also from a queue that is on its way."""
         self._deleted.add((package, version))
-        for abi, jobs in self.jobs.items():
-            self.jobs[abi] = deque(job for job in jobs if not self.is_deleted(job))
+        for target, rows in self.rows.items():
+            self.rows[target] = [row for row in rows if not self.is_deleted(row[:2])]
 
     def is_deleted(self, job: Job) -> bool:
         """Return whether *job* was deleted since the last queue arrived."""
@@ -181,9 +278,12 @@ class Queue:
 
     def tick(self, now: float) -> None:
         """Forget waiting times that have passed."""
-        self.leased = {
-            assignment: until for assignment, until in self.leased.items() if until > now
-        }
-        self._ended = {
-            assignment: at for assignment, at in self._ended.items() if now - at < MAX_QUEUE_AGE
-        }
+        for assignment in [each for each, until in self.leased.items() if until <= now]:
+            del self.leased[assignment]
+            if assignment not in self.active:
+                self._release(assignment)
+        self._taken = {each: row for each, row in self._taken.items() if each in self.active}
+
+
+def _order(row: Pending) -> tuple[int, str, str]:
+    return row.due, row.package, row.version

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from piwheels.core.codec import NoData
 from piwheels.core.faults import LOST, slave_fault
 from piwheels.core.states import BuildState, Pending, Phase, TransferState
-from piwheels.master.logic.build_queue import Queue, failure_of
+from piwheels.master.logic.build_queue import Queue, failure_of, serving
 from piwheels.master.logic.console_events import outcome_of, skipped_outcome
 from piwheels.master.logic.effects import (
     AskPending,
@@ -66,7 +66,7 @@ class Builds(Sessions):
     def _assign(self, slave: SlaveState, job: tuple[str, str], instant: Instant) -> None:
         slave.build = BuildState(
             slave.slave_id, *job, slave.native_abi, status=False, duration=timedelta(0), output="",
-            label=slave.label, owner=slave.owner,
+            label=slave.label, owner=slave.owner, platform=slave.target.platform,
         )  # fmt: skip
         slave.build_began, slave.doubtful = instant, False
         self.queue.start(assignment_of(slave))
@@ -159,7 +159,7 @@ class Builds(Sessions):
             return []
         intake.judged = True
         others = slave is not None and self._has_others(slave, instant.now)
-        first = self.queue.failures.get(intake.assignment)
+        first = self.queue.failure(intake.assignment)
         intake.confirms = first is not None
         fault = LOST if intake.lost else slave_fault(intake.build.output)
         put_off = self.fitness.failed(
@@ -211,11 +211,12 @@ class Builds(Sessions):
         return [*effects, *self._report_fitness(intake, instant)]
 
     def _has_others(self, slave: SlaveState, now: float) -> bool:
-        """Return whether other slaves build for the ABI of *slave*."""
+        """Return whether other slaves build for the target of *slave*."""
+        builder = builder_of(slave)
         return any(
-            other.native_abi == slave.native_abi
-            and other is not slave
+            builder_of(other) != builder
             and not self.fitness.reason(other, now)
+            and slave.target in {offer.target for offer in other.offers}
             for other in self.slaves.values()
         )
 
@@ -262,7 +263,9 @@ class Builds(Sessions):
         if error is not None:  # if there is no intake, its beginning asks again
             asked = [] if intake is None else intake.not_answered(f"it may be built: {error}")
             return [] if intake is None else self._proceed(intake, asked, instant)
-        found = next((each for each in result if each[:3] == assignment_of(slave)), None)
+        *job, target = assignment_of(slave)
+        rows = serving(target)
+        found = next((e for e in result if [*e[:2]] == job and e.target in rows), None)
         if found is None:
             return self._lose(slave, "it has been built, or is not to be built", instant)
         failure = failure_of(found, instant)

@@ -44,8 +44,11 @@ def skipped_outcome(slave: SlaveState, instant: Instant) -> BuildOutcome:
     """Return the outcome of a build that an operator has skipped."""
     began = slave.build_began or instant
     took = timedelta(seconds=instant.now - began.now)
-    about = slave.slave_id, slave.label, *assignment_of(slave)
-    return BuildOutcome(None, *about, "skipped", took, 0, instant.at)
+    package, version, target = assignment_of(slave)
+    return BuildOutcome(
+        None, slave.slave_id, slave.label, package, version, target.abi, "skipped", took, 0,
+        instant.at,
+    )  # fmt: skip
 
 
 def outcome_of(intake: Intake, ended: datetime) -> BuildOutcome | None:
@@ -54,7 +57,7 @@ def outcome_of(intake: Intake, ended: datetime) -> BuildOutcome | None:
     if build.build_id is None:
         return None
     return BuildOutcome(
-        build.build_id, build.slave_id, intake.label, *intake.assignment,
+        build.build_id, build.slave_id, intake.label, build.package, build.version, build.abi_tag,
         "ok" if build.status else "failed", build.duration, len(build.files), ended,
         again=not (build.final or intake.confirms),
     )  # fmt: skip

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from piwheels.core.database.rows import Quarantine
     from piwheels.core.protocols import BuildOutcome
     from piwheels.core.states import BuildState, FileState, SlaveState, Transition
+    from piwheels.core.wheels.targets import Target
 
-#: A version of a package for an ABI: package, version, ABI tag.
-Assignment = tuple[str, str, str]
+#: A version of a package for a target.
+Assignment = tuple[str, str, "Target"]
 
 
 class Reply(NamedTuple):
@@ -80,7 +81,7 @@ class ReleaseLease(NamedTuple):
 
 
 class AskPending(NamedTuple):
-    """Ask the database whether *version* of *package* still has to be built, and for which ABI."""
+    """Ask the database for which targets *version* of *package* still has to be built."""
 
     slave_id: int
     package: str

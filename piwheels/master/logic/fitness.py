@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from piwheels.core.database.rows import Quarantine
@@ -288,13 +288,17 @@ class Fitness:
 
     def resume(self, slave: SlaveState) -> None:
         """Forget the failures of *slave*: an operator says that it is repaired."""
-        for each in _both(builder_of(slave)):
+        builders = [builder_of(slave, offer.abi) for offer in slave.offers]
+        for each in dict.fromkeys(chain.from_iterable(map(_both, builders))):
             record = self._records.pop(each, None)
             self.changed |= record is not None and record.quarantined
 
-    def suspension(self, slave: SlaveState, now: float) -> tuple[str, float] | None:
-        """Return why *slave* gets no work, and for how many more seconds; ``None``: it does."""
-        held = (record for record in self._existing(slave) if record.until > now)
+    def suspension(self, slave: SlaveState, now: float, abi: str = "") -> tuple[str, float] | None:
+        """Return why *slave* gets no work for *abi*, and for how many more seconds.
+
+        ``None``: it does.
+        """
+        held = (record for record in self._existing(slave, abi) if record.until > now)
         left = [(record.reason, record.until - now) for record in held]
         return max(left, key=lambda each: each[1], default=None)
 
@@ -307,9 +311,9 @@ class Fitness:
         )
         return next(held, "")
 
-    def tried(self, slave: SlaveState) -> Set[Assignment]:
+    def tried(self, slave: SlaveState, abi: str = "") -> Set[Assignment]:
         """Return the versions that another slave should try, because *slave* has done so."""
-        record = self._records.get(builder_of(slave))
+        record = self._records.get(builder_of(slave, abi))
         return frozenset() if record is None else record.tried.keys()
 
     def quarantines(self) -> list[Quarantine]:
@@ -326,8 +330,8 @@ class Fitness:
 
     # Records --------------------------------------------------------------------------------
 
-    def _existing(self, slave: SlaveState) -> Iterator[_Record]:
-        found = (self._records.get(each) for each in _both(builder_of(slave)))
+    def _existing(self, slave: SlaveState, abi: str = "") -> Iterator[_Record]:
+        found = (self._records.get(each) for each in _both(builder_of(slave, abi)))
         return (record for record in found if record is not None)
 
     def _record(self, builder: Builder) -> _Record:
@@ -345,9 +349,9 @@ class Fitness:
         return record
 
 
-def builder_of(slave: SlaveState) -> Builder:
-    """Return *slave* as a builder."""
-    return Builder(slave.owner, slave.identity or slave.label, slave.native_abi)
+def builder_of(slave: SlaveState, abi: str = "") -> Builder:
+    """Return *slave* as a builder for *abi* (``""``: the one for which it builds at present)."""
+    return Builder(slave.owner, slave.identity or slave.label, abi or slave.native_abi)
 
 
 def _both(builder: Builder) -> tuple[Builder, Builder]:

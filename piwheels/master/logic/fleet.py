@@ -18,6 +18,7 @@ from piwheels.core.protocols import Built, Rejection, SlaveOutput
 from piwheels.core.states import Phase, SlaveInfo, SlaveState, TransferState
 from piwheels.core.transfers import MIN_RATE
 from piwheels.core.words import size_text
+from piwheels.master.logic.build_queue import serving
 from piwheels.master.logic.builds import MAX_DURATION, Builds, lease_of, warning, with_history
 from piwheels.master.logic.effects import (
     AskPending,
@@ -42,9 +43,11 @@ from piwheels.master.logic.slave_state import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Set
 
-    from piwheels.core.states import Instant
+    from piwheels.core.states import Instant, Offer
+    from piwheels.core.wheels.targets import Target
+    from piwheels.master.logic.effects import Assignment
 
 #: The most slaves; more are refused, because each needs memory, and anyone on the network can join.
 MAX_SLAVES = 10_000
@@ -150,7 +153,7 @@ class Fleet(Builds):
     def do_hello(self, slave: SlaveState, instant: Instant) -> list[SlaveEffect]:
         """Greet a slave. It continues its session, if it has one, and its build in any case."""
         job = build_to_resume(slave)
-        assignment = None if job is None else (*job, slave.native_abi)
+        assignment = None if job is None else (*job, slave.target)
         old = self._earlier_session(slave, assignment)
         if old is not None and old.build is None and old.slave_id in self.intakes:
             old = None  # its last build is being stored under that number
@@ -159,18 +162,24 @@ class Fleet(Builds):
             effects += self._remove(lost, "returns without its build", instant)
         self._add(slave, old, instant)
         effects.append(Publish(slave.slave_id, instant.at, "HELLO", slave.info))
-        if self.queue.jobs and slave.native_abi not in self.queue.jobs:
-            why = f"builds for {slave.native_abi}, which is not an active ABI: nothing to do for it"
+        targets = [offer.target for offer in slave.offers]
+        if self.queue.rows and not any(map(self.queue.is_active, targets)):
+            names = ", ".join(map(str, targets))
+            why = f"builds for {names}: no active target (piw-targets), so there is no work for it"
             effects.append(warning(slave, why))
         if lacks := lacks_of(slave):
             effects.append(warning(slave, f"reports that some builds will fail: {lacks}"))
-        if assignment is not None and self.grants.has(assignment, slave.owner):
+        if assignment is not None and self._was_given(assignment, slave.owner):
             effects += self._resume(slave, assignment[:2], instant)
         elif assignment is not None:
             what = " ".join(assignment[:2])
             why = f"returns with {what}, which its key was not given: not accepted"
             effects.append(warning(slave, why))
         return [*effects, *self._reply(slave, instant, "ACK", (slave.slave_id, self.simple_url))]
+
+    def _was_given(self, assignment: Assignment, owner: str) -> bool:
+        package, version, target = assignment
+        return any(self.grants.has((package, version, where), owner) for where in serving(target))
 
     def _resume(
         self, slave: SlaveState, job: tuple[str, str], instant: Instant
@@ -193,22 +202,64 @@ class Fleet(Builds):
             return [*effects, *self._reply(slave, instant, "SLEEP", data=False)]
         if "KILL" in slave.commands:
             return [*effects, *self._end(slave, instant)]
-        suspended = self.fitness.suspension(slave, instant.now) is not None
-        if self.paused or self.closed or suspended or "SLEEP" in slave.commands:
+        offers = self._open_offers(slave, instant.now)
+        if self.paused or self.closed or not offers or "SLEEP" in slave.commands:
             return [*effects, *self._reply(slave, instant, "SLEEP", data=True)]
         if (why := self.quotas.lease(slave.owner, instant.now)) is not None:
             sleep = self._reply(slave, instant, "SLEEP", data=False)
             return [*effects, *self._excess(slave, why, instant), *sleep]
-        others = self._has_others(slave, instant.now)
-        tried = self.fitness.tried(slave) if others else ()
-        job = self.queue.next(slave.native_abi, instant.now, tried, slave.owner)
-        if job is None:
-            if self.queue.stale and slave.native_abi in self.queue.jobs:
+        found = self._next_build(slave, offers, instant.now)
+        if found is None:
+            if self.queue.stale and any(self.queue.is_active(offer.target) for offer in offers):
                 effects.append(ReadQueue(len(self.queue.active)))
             return [*effects, *self._reply(slave, instant, "SLEEP", data=False)]
+        job, offer = found
+        if offer != slave.offer:
+            slave.take_up(offer)
+            effects.append(Publish(slave.slave_id, instant.at, "HELLO", slave.info))
         self._assign(slave, job, instant)
         self.quotas.leased(slave.owner, instant.now)
-        return [*effects, *self._reply(slave, instant, "BUILD", job), lease_of(slave)]
+        order = job if len(slave.offers) == 1 else (*job, offer.abi, offer.platform)
+        return [*effects, *self._reply(slave, instant, "BUILD", order), lease_of(slave)]
+
+    def _open_offers(self, slave: SlaveState, now: float) -> list[Offer]:
+        """Return the offers of *slave* for which it may get work, the native ones first."""
+        offers = [
+            each for each in slave.offers if not self.fitness.suspension(slave, now, each.abi)
+        ]
+        emulated = (slave.features or {}).get("emulated")
+        if not isinstance(emulated, list) or slave.level == 0:
+            return offers
+        native = [offer for offer in offers if offer.platform not in emulated]
+        idle = self._idle_natives() if len(native) < len(offers) else frozenset()
+        return native + [
+            offer for offer in offers if offer not in native and offer.target not in idle
+        ]
+
+    def _idle_natives(self) -> Set[Target]:
+        """Return the targets for which a slave waits for work without emulating their platform."""
+        return {
+            offer.target
+            for slave in self.slaves.values()
+            if slave.phase in (Phase.IDLE, Phase.ASLEEP)
+            and slave.lost is None
+            and not slave.commands
+            for offer in slave.offers
+            if offer.platform not in ((slave.features or {}).get("emulated") or ())
+        }
+
+    def _next_build(
+        self, slave: SlaveState, offers: list[Offer], now: float
+    ) -> tuple[tuple[str, str], Offer] | None:
+        """Return the version that *slave* gets, and for which of its *offers*."""
+        avoid: set[Assignment] = set()
+        for offer in offers:
+            avoid |= self.fitness.tried(slave, offer.abi)
+        if avoid and not self._has_others(slave, now):
+            avoid.clear()
+        by_target = {offer.target: offer for offer in reversed(offers)}
+        found = self.queue.next(self.queue.sorted(by_target), now, avoid, slave.owner)
+        return None if found is None else (found[:2], by_target[found[2]])
 
     def do_busy(self, slave: SlaveState, instant: Instant) -> list[SlaveEffect]:
         """Reply to a heartbeat: the slave continues its build, or abandons it."""

@@ -29,12 +29,12 @@ from piwheels.core.errors import (
 from piwheels.core.faults import certain_cause
 from piwheels.core.states import MAX_FETCHES
 from piwheels.core.text import CONTROL_IN_LINES
+from piwheels.core.wheels import targets
 from piwheels.core.wheels.tags import (
     FLEXIBLE,
     canonical,
     parse_filename,
     same_version,
-    serves,
     suits,
     with_build_tag,
 )
@@ -112,13 +112,13 @@ def reason_to_reject(build: BuildState, platform: str | None) -> str | None:
             return f"{name} is not a file of version {build.version}"
         if not set(parts.abi.split(".")) <= {build.abi_tag, *FLEXIBLE}:
             return f"{name} is not for the ABI of the build ({build.abi_tag})"
-        if build.abi_tag not in FLEXIBLE and not serves(parts, build.abi_tag):
-            return reason_unusable(parts, build.abi_tag)
         state.package_tag, state.package_version_tag = parts.package, parts.version
         state.py_version_tag, state.abi_tag = parts.py, parts.abi
         state.platform_tag = parts.platform
         if platform is not None and not suits(parts.platform, platform):
             return f"{name} is for another platform than the builder's ({platform})"
+        if build.abi_tag not in FLEXIBLE and not targets.serves(parts, build.target):
+            return reason_unusable(parts, build.abi_tag)
         if state.trial is not None and state.trial.installs is False:
             return f"pip cannot install {name}: {state.trial.why}"
     return None
@@ -230,8 +230,8 @@ class Intake:
 
     @property
     def assignment(self) -> Assignment:
-        """The version that was built, and for which ABI."""
-        return self.build.package, self.build.version, self.build.abi_tag
+        """The version that was built, and for which target."""
+        return self.build.package, self.build.version, self.build.target
 
     @property
     def current(self) -> FileState:

@@ -37,9 +37,9 @@ def is_level_1(address: bytes) -> bool:
 
 
 def assignment_of(slave: SlaveState) -> Assignment:
-    """Return the version and ABI that *slave* builds; it must have a build."""
+    """Return the version that *slave* builds, and its target; it must have a build."""
     assert slave.build is not None  # noqa: S101
-    return slave.build.package, slave.build.version, slave.build.abi_tag
+    return slave.build.package, slave.build.version, slave.build.target
 
 
 def is_building(slave: SlaveState) -> bool:

@@ -15,16 +15,20 @@ from helpers import patience
 from piwheels.core.database import Database
 from piwheels.core.errors import Refused
 from piwheels.core.states import BuildState, FileState
-from piwheels.core.wheels.tags import WheelName, abi_key, accepted_tags, serves
+from piwheels.core.wheels.tags import WheelName, abi_key
+from piwheels.core.wheels.targets import Target, accepted_by, family, serves
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 PACKAGES = ("foo", "bar")
 VERSIONS = ("1.0", "2.0")
 ABIS = ("cp39", "cp310", "cp313", "cp313t", "pypy39_pp73")
+PLATFORMS = ("any", "linux_armv7l", "linux_x86_64", "musllinux_x86_64")
 KINDS = {
     "pure": "py3-none-any", "python 2": "py2-none-any", "stable": "cp310-abi3-linux_x86_64",
     "stable, threads": "cp310-abi3.abi3t-linux_x86_64", "bound": "cp310-none-linux_x86_64",
     "set": "cp39.cp310-cp39.abi3-linux_x86_64", "nowhere": "cp310-cp310-any",
+    "one Python": "cp313-none-any", "wide": "cp310-abi3-manylinux_2_17_x86_64.musllinux_1_2_x86_64",
+    "arm": "cp310-cp310-linux_armv7l", "old arm": "cp39-abi3-linux_armv6l",
 }  # fmt: skip
 TABLES = "packages, build_abis, build_queue, published, counters, rewrites_pending"
 
@@ -53,8 +57,8 @@ def differences(cursor):
         "SELECT kept.*, counted.* FROM"
         " (SELECT counter, key, sum(value) AS n FROM counters GROUP BY 1, 2) AS kept"
         " FULL JOIN ("
-        "  SELECT 'builds_pending' AS counter, abi_tag AS key, count(*) AS n"
-        "   FROM build_queue WHERE failed_at IS NULL GROUP BY abi_tag"
+        "  SELECT 'builds_pending' AS counter, platform || '/' || abi_tag AS key, count(*) AS n"
+        "   FROM build_queue WHERE failed_at IS NULL GROUP BY platform, abi_tag"
         "  UNION ALL SELECT 'files_count', '', count(*) FROM files"
         "  UNION ALL SELECT 'builds_size', '', sum(filesize) FROM files"
         "  UNION ALL SELECT 'builds_time', '', sum(extract(epoch FROM duration)) FROM builds"
@@ -69,6 +73,7 @@ def differences(cursor):
 package = st.sampled_from(PACKAGES)
 version = st.sampled_from(VERSIONS)
 abi = st.sampled_from(ABIS)
+platform = st.sampled_from(PLATFORMS)
 reason = st.sampled_from(["", "why not"])
 operations = st.one_of(
     st.tuples(st.just("add_package"), package, reason),
@@ -80,10 +85,14 @@ operations = st.one_of(
     st.tuples(st.just("delete_version"), package, version),
     st.tuples(st.just("delete_build"), package, version),
     st.tuples(st.just("add_abi"), abi, reason),
+    st.tuples(st.just("add_targets"), st.lists(st.tuples(platform, abi), min_size=1, max_size=3)),
+    st.tuples(st.just("retire_target"), platform, abi),
+    st.tuples(st.just("set_urgency"), package, version, st.sampled_from(["", "first"])),
     st.tuples(
         st.just("build"),
         package,
         version,
+        platform,
         abi,
         st.sampled_from(["native", "nothing", *KINDS]),
         st.booleans(),
@@ -92,6 +101,7 @@ operations = st.one_of(
         st.just("failure"),
         package,
         version,
+        platform,
         abi,
         st.sampled_from(["", "anna", "ben"]),
         st.booleans(),
@@ -108,6 +118,10 @@ operations = st.one_of(
                 "UPDATE packages SET status = 'quarantined' WHERE package = 'foo'",
                 "UPDATE packages SET status = 'active'",
                 "UPDATE builds SET abi_tag = (SELECT min(abi_tag) FROM build_abis)",
+                "UPDATE builds SET platform = ''",
+                "UPDATE targets SET skip = 'all' WHERE platform <> 'any'",
+                "UPDATE targets SET since = since + interval '1 day'",
+                "UPDATE packages SET popularity = 4 WHERE package = 'foo'",
                 "UPDATE files SET py_version_tag = 'py3', abi_tag = 'none'"
                 " WHERE filename LIKE 'foo-1.0-%'",
                 "UPDATE files SET build_id = (SELECT max(build_id) FROM builds)",
@@ -126,7 +140,7 @@ operations = st.one_of(
 )
 
 
-def apply(db, cursor, number, operation):
+def apply(db, cursor, number, operation):  # noqa: PLR0912 (a case an operation)
     match operation:
         case "add_package", name, skip:
             db.add_new_package(name, skip)
@@ -146,45 +160,57 @@ def apply(db, cursor, number, operation):
             db.delete_build(name, which)
         case "add_abi", tag, skip:
             db.add_build_abi(tag, skip)
-        case "build", name, which, tag, kind, status:
-            db.log_builds([build_of(name, which, tag, kind, status=status, number=number)])
-        case "failure", name, which, tag, owner, final:
-            about = {"owner": owner, "final": final}
+        case "add_targets", targets:
+            db.add_targets([Target(*each) for each in targets])
+        case "retire_target", *target:
+            db.retire_targets([Target(*target)], "why not")
+        case "set_urgency", name, which, urgency:
+            db.set_urgency(name, which, urgency)
+        case "build", name, which, where, tag, kind, status:
+            about = {"status": status, "number": number, "platform": where.replace("any", "")}
+            db.log_builds([build_of(name, which, tag, kind, **about)])
+        case "failure", name, which, where, tag, owner, final:
+            about = {"owner": owner, "final": final, "platform": where.replace("any", "")}
             db.log_builds([build_of(name, which, tag, status=False, number=number, **about)])
         case "sql", statement:
             cursor.execute(statement)
 
 
 def wanted(cursor):
-    """The queue by the rule in words (database.md), in Python, from the bare tables."""
-    cursor.execute("SELECT abi_tag, position FROM build_abis WHERE skip = ''")
-    places = dict(cursor.fetchall())
-    order = sorted(places, key=lambda tag: (places[tag], tag))
-    cursor.execute("SELECT b.package, b.version, b.abi_tag,"
-                   " f.py_version_tag, f.abi_tag, f.platform_tag FROM builds b"
-                   " LEFT JOIN files f USING (build_id)")  # fmt: skip
+    """The queue by the rule in words (sql/views/builds_pending.sql), from the bare tables."""
+    cursor.execute("SELECT platform, abi_tag FROM targets t JOIN build_abis a USING (abi_tag)"
+                   " WHERE t.skip = '' AND a.skip = ''")  # fmt: skip
+    targets = [Target(*row) for row in cursor.fetchall()]
+    cursor.execute("SELECT b.package, b.version, f.py_version_tag, f.abi_tag, f.platform_tag"
+                   " FROM builds b JOIN files f USING (build_id)")  # fmt: skip
+    files = cursor.fetchall()
+    cursor.execute("SELECT package, version, platform, abi_tag, status, status OR final, owner,"
+                   " built_at FROM builds")  # fmt: skip
     builds = cursor.fetchall()
-    cursor.execute("SELECT package, version, abi_tag, status OR final, owner, built_at FROM builds")
-    opinions = cursor.fetchall()
     cursor.execute("SELECT package, version FROM versions v JOIN packages p USING (package)"
                    " WHERE v.skip = '' AND NOT v.quarantined AND NOT v.removing"
                    " AND p.skip = '' AND NOT p.removing AND p.status <> 'quarantined'")  # fmt: skip
     queue = set()
     for key in cursor.fetchall():
-        mine = [build[2:] for build in builds if build[:2] == key]
-        first, second = [], []
-        for tag in order:
-            served = any(
-                python and serves(WheelName("a", "1", "", python, *rest), tag)
-                for _, python, *rest in mine
-            )
-            given = [each[3:] for each in opinions if each[:3] == (*key, tag)]
-            if served or settled(given):
-                continue
-            (second if given else first).append(
-                (*key, tag, min((at for *_, at in given), default=None))
-            )
-        queue.update((first + second)[:1])
+        mine = [each[2:] for each in builds if each[:2] == key]
+        wheels = [WheelName("a", "1", "", *tags) for *which, tags in
+                  ((*each[:2], each[2:]) for each in files) if tuple(which) == key]  # fmt: skip
+        if not mine:
+            queue.update([(*key, "any", "any", "version", None)] if targets else [])
+            continue
+        kinds = {(abi, machine) for wheel in wheels for abi in wheel.abi.lower().split(".")
+                 for machine in wheel.platform.lower().split(".")}  # fmt: skip
+        exclusive = ""
+        if any(abi in {"none", "abi3", "abi3t"} for abi, _ in kinds):
+            exclusive = "platform"
+        if "any" in {machine for _, machine in kinds} or not any(build[2] for build in mine):
+            exclusive = "version"
+        for target in targets:
+            given = [(*rest,) for where, abi, _, *rest in mine if abi == target.abi
+                     and (target.platform == "any" or where in {target.platform, ""})]  # fmt: skip
+            if not any(serves(wheel, target) for wheel in wheels) and not settled(given):
+                failed = min((at for *_, at in given), default=None)
+                queue.add((*key, *target, exclusive, failed))
     return queue
 
 
@@ -206,32 +232,82 @@ def test_kept_queue_is_what_the_rule_says(db, cursor, todo):
     for number, operation in enumerate(start + todo):
         apply(db, cursor, number, operation)
         assert differences(cursor) == [], operation
-    cursor.execute("SELECT package, version, abi_tag, failed_at FROM build_queue")
+    cursor.execute(
+        "SELECT package, version, platform, abi_tag, exclusive, failed_at FROM build_queue"
+    )
     assert set(cursor.fetchall()) == wanted(cursor)
 
 
-def test_queue_comes_in_the_order_of_abis_and_releases(db):
+def plant_versions(db, cursor, *ages):
+    """Versions 1.0, 2.0, ... of foo, which were added when they were released: so many days ago."""
+    db.add_new_package("foo")
+    for number, days in enumerate(ages, 1):
+        db.add_new_package_version("foo", f"{number}.0", EPOCH - timedelta(days))
+    cursor.execute("UPDATE versions SET added = released")
+
+
+def test_the_queue_of_each_abi_is_in_the_order_of_waiting(db, cursor):
     for tag in ("cp313t", "pypy39_pp73", "cp310", "cp313", "cp39"):
         db.add_build_abi(tag)
-    db.add_new_package("foo")
-    for days, name in ((3, "1.0"), (1, "2.0"), (2, "3.0"), (2, "2.5")):
-        db.add_new_package_version("foo", name, EPOCH + timedelta(days))
+    cursor.execute("UPDATE targets SET since = '2000-01-01'")
+    plant_versions(db, cursor, 1, 3, 2)
     queue = db.get_build_queue()
     assert list(queue) == sorted(queue, key=abi_key)
-    assert queue["cp39"] == [("foo", name) for name in ("2.0", "2.5", "3.0", "1.0")]
-    assert db.get_build_queue(2)["cp39"] == [("foo", "2.0"), ("foo", "2.5")]
-    assert queue["cp313t"] == []
+    assert queue["cp39"] == [("foo", name) for name in ("2.0", "3.0", "1.0")]
+    assert db.get_build_queue(2)["cp313t"] == [("foo", "2.0"), ("foo", "3.0")]
+    db.log_build(build_of("foo", "2.0", "cp39"))
+    assert db.get_build_queue()["cp39"] == [("foo", "3.0"), ("foo", "1.0")]
+    first = db.get_target_queue(1)
+    assert {str(each.target): each.version for each in first} == {
+        "any/any": "3.0", "any/cp310": "2.0", "any/cp313": "2.0", "any/cp313t": "2.0",
+        "any/pypy39_pp73": "2.0",
+    }  # fmt: skip
 
 
-def test_a_failure_waits_behind_first_attempts_for_another_opinion(db, cursor):
+def test_urgent_and_popular_versions_come_first_and_old_releases_later(db, cursor):
     db.add_build_abi("cp39")
-    db.add_new_package("foo")
-    for days, name in enumerate(("1.0", "2.0", "3.0")):
-        db.add_new_package_version("foo", name, EPOCH + timedelta(days))
+    plant_versions(db, cursor, 0, 0, 0, 0, 5000)
+    cursor.execute("UPDATE versions SET added = %s", (EPOCH,))
+    db.set_urgency("foo", "2.0", "security")
+    db.set_urgency("foo", "3.0", "first")
+    db.add_new_package("bar")
+    db.add_new_package_version("bar", "1.0", EPOCH)
+    cursor.execute("INSERT INTO downloads_recent VALUES ('bar', current_date, 1500)")
+    assert db.rank_packages() == 1
+    assert db.rank_packages() == 0
+    queue = [f"{each.package} {each.version}" for each in db.get_target_queue()]
+    assert queue == ["foo 3.0", "foo 2.0", "bar 1.0", "foo 1.0", "foo 4.0", "foo 5.0"]
+    (why,) = db.explain_position("bar", "1.0")
+    assert (why.place, why.of, why.popularity, why.urgency) == (3, 6, 4, "")
+    assert not db.set_urgency("bar", "2.0", "first")
+
+
+moments = st.integers(0, 20 * 365)
+urgencies = st.sampled_from(["", "security"])
+
+
+@given(old=st.tuples(moments, moments, st.integers(0, 19), urgencies),
+       new=st.tuples(moments, moments, st.integers(0, 19), urgencies))  # fmt: skip
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
+def test_no_version_starves(cursor, old, new):
+    """A version never waits for one that has begun to wait 600 days later (sql _due)."""
+    values = [
+        value for start, released, *about in (old, new)
+        for value in (EPOCH + timedelta(start), EPOCH + timedelta(released), *about)
+    ]  # fmt: skip
+    cursor.execute(f"SELECT {', '.join(['piwheels._due(%s, %s, %s, %s)'] * 2)}", values)
+    first, second = cursor.fetchone()
+    if new[0] - old[0] > 600:
+        assert first < second
+
+
+def test_a_failure_waits_for_another_opinion(db, cursor):
+    db.add_build_abi("cp39")
+    plant_versions(db, cursor, 3, 2, 1)
     for name, owner in (("2.0", "anna"), ("1.0", "ben")):
         db.log_build(build_of("foo", name, "cp39", status=False, owner=owner, final=False))
     assert db.get_build_queue()["cp39"] == [("foo", "3.0")]
-    assert db.get_statistics()["builds_pending"] == {"cp39": 1}
+    assert db.get_statistics()["builds_pending"] == {"cp39": 0, "any": 1}
     again = db.get_second_opinions()
     assert [(each.version, each.failed_by) for each in again] == [("2.0", "anna"), ("1.0", "ben")]
     assert db.get_pending([("foo", "2.0")]) == [again[0]]
@@ -240,6 +316,31 @@ def test_a_failure_waits_behind_first_attempts_for_another_opinion(db, cursor):
     db.log_build(build_of("foo", "1.0", "cp39", owner="anna"))
     assert db.get_second_opinions() == []
     assert db.get_activity().builds == {"cp39": (1, 1)}
+
+
+ARM, INTEL = Target("linux_armv7l", "cp311"), Target("linux_x86_64", "cp311")
+
+
+def test_a_target_that_is_added_waits_for_what_has_been_built(db, cursor):
+    assert db.add_targets([INTEL], "Debian 12") == [INTEL]
+    plant_versions(db, cursor, 2, 1)
+    db.log_build(build_of("foo", "1.0", "cp311", platform="linux_x86_64"))
+    db.log_build(build_of("foo", "2.0", "cp311", "pure", platform="linux_x86_64", number=1))
+    assert db.get_target_queue() == []
+    assert db.preview_target(ARM) == 1
+    assert db.add_targets([ARM, INTEL], position=7) == [ARM]
+    (only,) = db.get_target_queue()
+    assert (only.version, only.target, only.exclusive) == ("1.0", ARM, "")
+    assert [(each.abi_tag, each.position, each.system, each.pending) for each in db.get_targets()
+            ] == [("cp311", 7, "", 1), ("cp311", 7, "Debian 12", 0)]  # fmt: skip
+    assert db.retire_targets([ARM, ARM], "no board") == [ARM]
+    assert db.get_target_queue() == []
+    assert db.get_targets()[0].skip == "no board"
+    db.add_build_abi("cp311", "too old")
+    assert db.get_build_abis(exclude_skipped=True) == set()
+    assert db.add_targets([ARM]) == [ARM]  # and not the other one
+    assert db.get_statistics()["builds_pending"] == {"cp311": 1, "any": 0}
+    assert [each.skip for each in db.get_targets()] == ["", "too old"]
 
 
 def test_a_failure_is_confirmed_by_its_owner_a_day_later_only(db, cursor):
@@ -274,32 +375,43 @@ names_of_abis = st.from_regex(
 ) | st.sampled_from(["cp315t", "cp313td", "cp27mu", "cp38d", "cp37dm", "pypy310_pp73"])
 
 
-@given(tag=names_of_abis)
+@given(platform=platform, tag=names_of_abis)
 @settings(max_examples=150, suppress_health_check=list(HealthCheck))
-def test_the_database_and_installers_accept_the_same_tags(cursor, tag):
-    cursor.execute("SELECT piwheels._accepted_tags(%s)", (tag,))
-    assert set(cursor.fetchone()[0]) == accepted_tags(tag)
+def test_the_database_and_installers_accept_the_same_tags(cursor, platform, tag):
+    cursor.execute("SELECT piwheels._accepted_tags(%s, %s)", (platform, tag))
+    assert set(cursor.fetchone()[0]) == accepted_by(Target(platform, tag))
 
 
 pythons = st.sampled_from(["py2", "py3", "py39", "cp39", "CP313", "pp39"])
 file_abis = st.sampled_from(["abi3", "abi3t", "cp313t", "CP39", "pypy39_pp73", "none"])
-platforms = st.sampled_from(["any", "Any.linux_armv7l", "linux_i686", "manylinux1_i686.linux_i686"])
+platforms = st.sampled_from([
+    "any", "Any.linux_armv7l", "linux_i686", "manylinux1_i686.linux_i686", "linux_armv8l",
+    "manylinux_2_17_x86_64", "MUSLLINUX_1_2_x86_64.linux_x86_64", "manylinux_x86_64", "win32",
+    "linux_i386", "macosx_11_0_arm64", "linux_armv6l",
+])  # fmt: skip
+
+
+@given(platform=platforms.flatmap(lambda tags: st.sampled_from(tags.split("."))))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
+def test_the_database_and_core_targets_know_the_same_families(cursor, platform):
+    cursor.execute("SELECT piwheels._family(%s)", (platform,))
+    assert cursor.fetchone()[0] == family(platform)
 
 
 @given(
-    tag=abi,
+    target=st.builds(Target, st.sampled_from([*PLATFORMS, "linux_i686", "linux_armv6l"]), abi),
     python=st.lists(pythons, min_size=1, max_size=3).map(".".join),
     file_abi=st.lists(file_abis, min_size=1, max_size=3).map(".".join),
     platform=platforms,
 )
 @settings(max_examples=150, suppress_health_check=list(HealthCheck))
-def test_the_database_and_core_tags_judge_wheels_alike(cursor, tag, python, file_abi, platform):
+def test_the_database_and_core_targets_judge_alike(cursor, target, python, file_abi, platform):
     cursor.execute(
-        "SELECT piwheels._file_tags(%s, %s, %s) && piwheels._accepted_tags(%s)",
-        (python, file_abi, platform, tag),
+        "SELECT piwheels._file_tags(%s, %s, %s) && piwheels._accepted_tags(%s, %s)",
+        (python, file_abi, platform, *target),
     )
     name = WheelName("a", "1", "", python, file_abi, platform)
-    assert cursor.fetchone()[0] == serves(name, tag)
+    assert cursor.fetchone()[0] == serves(name, target)
 
 
 # Several writers ----------------------------------------------------------------------------------

@@ -38,13 +38,14 @@ from piwheels.core.states import (
     FileState,
     JSONState,
     PageState,
-    Pending,
     ProjectState,
     SearchState,
 )
+from piwheels.core.wheels.targets import FIRST, Target
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 LATER = NOW + timedelta(hours=1)
+CP39, OTHER = Target("any", "cp39"), Target("linux_armv7l", "cp310")
 WHEEL = "foo-1.0-cp39-cp39-linux_x86_64.whl"
 HASH = "a" * 64
 OURS = (
@@ -104,7 +105,7 @@ def farm(database, tables):
     db.log_build(build(version="1.0", name=WHEEL))
     db.add_package_name("foo", "Foo", NOW)
     db.watch_package("foo")
-    db.grant_lease("foo", "2.0", "cp39", "pi", LATER)
+    db.grant_lease("foo", "2.0", CP39, "pi", LATER)
     db.set_package_metadata("foo", needs=["six"])
     db.links_changed("six")
     return db
@@ -142,7 +143,7 @@ CALLS = [
     Call("add_new_package_version", ("foo", "3.0", NOW, "no"), True,
          "SELECT skip FROM versions WHERE version = '3.0'", "no"),
     Call("add_new_package_version", ("foo", "3.0"), True,
-         "SELECT abi_tag FROM build_queue WHERE version = '3.0'", "cp39"),
+         "SELECT abi_tag FROM build_queue WHERE version = '3.0'", "any"),
     Call("add_new_package_version", ("foo", "2.0", NOW, "no"), False,
          "SELECT skip FROM versions WHERE version = '2.0'", ""),
     Call("add_new_package_version", ("3.0", "foo"), False, "SELECT count(*) FROM versions", 2),
@@ -196,9 +197,31 @@ CALLS = [
     Call("get_build_abis", (True,), {"cp39"}),
     Call("get_build_queue", (), {"cp39": [("foo", "2.0")]}),
     Call("get_build_queue", (0,), {"cp39": []}),
-    Call("get_pending", ([("foo", "1.0"), ("foo", "2.0")],), [Pending("foo", "2.0", "cp39")]),
+    Call("get_pending", ([("foo", "1.0"), ("foo", "2.0")],),
+         lambda found: [each.target for each in found] == [FIRST]),
     Call("get_pending", ([],), []),
     Call("get_second_opinions", (), []),
+    Call("get_target_queue", (),
+         lambda found: [(each.version, each.exclusive) for each in found] == [("2.0", "version")]),
+    Call("get_target_queue", (0,), []),
+    Call("explain_position", ("foo", "2.0"),
+         lambda found: [(each.place, each.of, each.abi_tag) for each in found] == [(1, 1, "any")]),
+    Call("explain_position", ("foo", "1.0"), []),
+    Call("set_urgency", ("foo", "2.0", "first"), True,
+         "SELECT urgency FROM versions WHERE version = '2.0'", "first"),
+    Call("set_urgency", ("foo", "9", "first"), False),
+    Call("set_urgency", ("foo", "2.0", "never"), DatabaseError,
+         "SELECT count(*) FROM versions WHERE urgency = ''", 2),
+    Call("rank_packages", (), 0, "SELECT popularity FROM packages", 0),
+    Call("get_targets", (), lambda found: [each[:4] for each in found] == [(*CP39, 300009, "")]),
+    Call("add_targets", ([CP39, OTHER], "Debian", 7), [OTHER],
+         "SELECT string_agg(system || position, ' ') FROM targets", "Debian7 Debian7"),
+    Call("add_targets", ([Target("x", "any")],), DatabaseError,
+         "SELECT count(*) FROM build_abis", 1),
+    Call("retire_targets", ([CP39, OTHER], "old"), [CP39],
+         "SELECT count(*) FROM build_queue", 0),
+    Call("preview_target", (OTHER,), 0),
+    Call("preview_target", (CP39,), 0),
     Call("log_build", (build(),), DONE + 1,
          "SELECT (SELECT count(*) FROM build_queue) + (SELECT count(*) FROM leases)", 0),
     Call("log_build", (build(version="9"),), Refused, "SELECT count(*) FROM builds", 1),
@@ -214,12 +237,12 @@ CALLS = [
     Call("get_fetches", ([DONE, NONE],), {DONE: list(FETCHES)}),
     Call("delete_build", ("foo", "1.0"), None, "SELECT count(*) FROM build_queue", 2),
     Call("delete_build", ("1.0", "foo"), None, "SELECT count(*) FROM builds", 1),
-    Call("put_off_build", ("foo", "2.0", "cp39", "pi", "full", "log", 3), True,
+    Call("put_off_build", ("foo", "2.0", CP39, "pi", "full", "log", 3), True,
          "SELECT label || reason || output || (SELECT count(*) FROM leases) FROM builds_put_off",
          "pifulllog0"),
-    Call("put_off_build", ("foo", "2.0", "cp39", "pi", "full", "log", 1), False,
+    Call("put_off_build", ("foo", "2.0", CP39, "pi", "full", "log", 1), False,
          "SELECT count(*) FROM leases", 1),
-    Call("put_off_build", ("foo", "9", "cp39", "pi", "full", "log", 3), False,
+    Call("put_off_build", ("foo", "9", CP39, "pi", "full", "log", 3), False,
          "SELECT count(*) FROM builds_put_off", 0),
     Call("count_failed", (NOW - timedelta(days=1),), 0),
     Call("retry_failed", (NOW - timedelta(days=1), ""), [], "SELECT count(*) FROM builds", 1),
@@ -241,16 +264,16 @@ CALLS = [
     Call("get_logs_gone", (), []),
     Call("logs_removed", ([DONE, NONE],), None, "SELECT count(*) FROM build_logs_gone", 0),
     # Leases
-    Call("grant_lease", ("foo", "1.0", "cp39", "pi", LATER), True,
+    Call("grant_lease", ("foo", "1.0", CP39, "pi", LATER), True,
          "SELECT count(*) FROM leases", 2),
-    Call("grant_lease", ("foo", "9", "cp39", "pi", LATER), False,
+    Call("grant_lease", ("foo", "9", CP39, "pi", LATER), False,
          "SELECT count(*) FROM leases", 1),
-    Call("renew_leases", ([("foo", "2.0", "cp39"), ("a", "b", "c")], NOW), None,
+    Call("renew_leases", ([("foo", "2.0", CP39), ("a", "b", Target("c", "d"))], NOW), None,
          "SELECT expires FROM leases", NOW),
-    Call("release_lease", ("foo", "2.0", "cp39"), None, "SELECT count(*) FROM leases", 0),
-    Call("release_lease", ("cp39", "2.0", "foo"), None, "SELECT count(*) FROM leases", 1),
+    Call("release_lease", ("foo", "2.0", CP39), None, "SELECT count(*) FROM leases", 0),
+    Call("release_lease", ("foo", "2.0", OTHER), None, "SELECT count(*) FROM leases", 1),
     Call("get_leases", (), lambda found: found == [
-        Lease("foo", "2.0", "cp39", "pi", found[0].since, LATER)]),
+        Lease("foo", "2.0", *CP39, "pi", found[0].since, LATER)]),
     # Pages
     Call("get_simple_index", (), ["foo"]),
     Call("get_quarantined", (), []),
@@ -306,7 +329,7 @@ CALLS = [
     Call("log_many", ([],), 0, "SELECT count(*) FROM downloads", 0),
     # Upstream
     Call("follow_upstream", UPSTREAM, lambda found: "new" in dict(found),
-         "SELECT abi_tag FROM build_queue WHERE package = 'new'", "cp39"),
+         "SELECT abi_tag FROM build_queue WHERE package = 'new'", "any"),
     Call("follow_upstream", ([], [], None), [], "SELECT pypi_serial FROM configuration", 0),
     Call("get_deletions", (), []),
     Call("get_known_versions", ("foo",), {"1.0": KnownVersion([]), "2.0": KnownVersion([])}),
@@ -354,10 +377,10 @@ STORED = [
     ("skip_package_version", ("foo", "1.0", "{}"),
      "SELECT skip FROM versions WHERE version = '1.0'", REASON),
     ("yank_version", ("foo", "1.0", "{}"), "SELECT yank_reason FROM versions WHERE yanked", REASON),
-    ("grant_lease", ("foo", "2.0", "cp39", "{}", LATER), "SELECT label FROM leases", NAME),
-    ("put_off_build", ("foo", "1.0", "cp39", "{}", "full", "log", 3),
+    ("grant_lease", ("foo", "2.0", CP39, "{}", LATER), "SELECT label FROM leases", NAME),
+    ("put_off_build", ("foo", "1.0", CP39, "{}", "full", "log", 3),
      "SELECT label FROM builds_put_off", NAME),
-    ("put_off_build", ("foo", "2.0", "cp39", "pi", "{}", "log", 3),
+    ("put_off_build", ("foo", "2.0", CP39, "pi", "{}", "log", 3),
      "SELECT reason FROM builds_put_off WHERE version = '2.0'", REASON),
 ]  # fmt: skip
 #: Methods that refuse an empty text.
@@ -390,7 +413,8 @@ def dump(tables):
 def test_unknown_names_change_nothing(farm, tables, text):
     values = {"str": text, "int": 1, "datetime": NOW, "datetime | None": None,
               "Sequence[tuple[str, str]]": [(text, text)],
-              "Sequence[tuple[str, str, str]]": [(text, text, text)]}  # fmt: skip
+              "Target": Target(text, text), "Sequence[Target]": [Target(text, text)],
+              "Sequence[tuple[str, str, Target]]": [(text, text, Target(text, text))]}  # fmt: skip
     adds = {name for name, args, *_ in STORED if args[0] == "{}"}
     before, called = dump(tables), set()
     for name in {call.method for call in CALLS} - adds:

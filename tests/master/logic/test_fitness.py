@@ -15,12 +15,12 @@ from piwheels.master.logic.effects import (
     Warn,
 )
 from piwheels.master.logic.fitness import FIRST_PAUSE, LONGEST_PAUSE, ROW, builder_of, shortage
-from slave_messages import Farm, built, failed, file_state, of, replies, stats
+from slave_messages import Farm, built, failed, file_state, of, replies, stats, target_for
 
 #: What the database answers about a package without files.
 NOTHING = Published({}, {})
 #: A version that another slave has built.
-ELSEWHERE = ("elsewhere", "1", "cp311")
+ELSEWHERE = ("elsewhere", "1", target_for("cp311"))
 NO_SSL = "the ssl module in Python is not available"
 NO_HEADERS = "x.c:1:10: fatal error: Python.h: No such file or directory"
 
@@ -63,7 +63,7 @@ def test_a_broken_slave_burns_no_version():
     assert "resume it" in pause.text
     assert farm.fleet.pauses(farm.seconds) == [(slave_id, f"the master: {pause.reason}")]
     assert not works(farm, b"a")
-    assert ("p0", "1", "cp311") in farm.fleet.queue.leased
+    assert ("p0", "1", target_for("cp311")) in farm.fleet.queue.leased
 
 
 def test_a_lost_build_does_not_count_although_no_other_slave_can_try_it():
@@ -139,7 +139,7 @@ def test_another_slave_tries_what_may_be_the_fault_of_the_first():
     assert not of(ReportPause, made)
     farm.wait(RETRY + 1)
     farm.tick()
-    farm.fleet.queue.replace(versions(3))
+    farm.replace(versions(3))
     (reply,) = replies(farm.say(b"a", "IDLE", stats()))
     assert reply.data == ("p1", "1")
     (reply,) = replies(farm.say(b"b", "IDLE", stats()))

@@ -49,7 +49,20 @@ from piwheels.master.logic.fleet import MIN_RATE, Fleet
 from piwheels.master.logic.intake import name_to_publish
 from piwheels.master.logic.sessions import RECONNECT
 from piwheels.master.logic.slave_state import TRANSITIONS, answer, move
-from slave_messages import HASH, START, Farm, built, file_state, hello, of, replies, request, stats
+from slave_messages import (
+    HASH,
+    START,
+    Farm,
+    built,
+    file_state,
+    hello,
+    of,
+    replies,
+    request,
+    rows_of,
+    stats,
+    target_for,
+)
 
 #: Steps of the wall clock that change no decision.
 STEPS = [timedelta(minutes=10), timedelta(days=1), timedelta(hours=-1)]
@@ -72,14 +85,14 @@ def test_a_version_that_may_be_built_returns_to_the_queue_only_from_the_database
     assert farm.fleet.slaves == {}
     farm.join(b"b", identity="y")
     assert replies(farm.say(b"b", "IDLE", stats()))[-1].msg == "SLEEP"
-    farm.fleet.queue.replace({"cp311": [("foo", "1.0")]})
+    farm.replace({"cp311": [("foo", "1.0")]})
     assert replies(farm.say(b"b", "IDLE", stats()))[-1].msg == "BUILD"
 
 
 def test_a_stored_version_is_not_handed_out_from_a_queue_that_was_read_before():
     farm = Farm({"cp311": [("foo", "1.0")]})
     slave_id = farm.build()
-    farm.fleet.queue.replace({"cp311": [("foo", "1.0")]})  # it is being built
+    farm.replace({"cp311": [("foo", "1.0")]})  # it is being built
     farm.say(b"a", "BUILT", built(status=False))
     farm.answer(slave_id, 1)  # it is stored; the next queue is late, as the database is slow
     farm.wait(60)
@@ -92,13 +105,13 @@ def test_a_version_to_be_built_once_more_is_handed_out_soon():
     slave_id = farm.build()
     farm.say(b"a", "BUILT", built(status=False))
     farm.answer(slave_id, 1)
-    farm.fleet.queue.replace({"cp311": [("foo", "1.0")]})  # read before the build was stored?
+    farm.replace({"cp311": [("foo", "1.0")]})  # read before the build was stored?
     made = farm.say(b"a", "IDLE", stats())
     assert replies(made)[-1].msg == "SLEEP"
     assert of(effects.ReadQueue, made), "nobody reads it again"
     farm.wait(MAX_QUEUE_AGE)
     farm.tick()
-    farm.fleet.queue.replace({"cp311": [("foo", "1.0")]})
+    farm.replace({"cp311": [("foo", "1.0")]})
     assert replies(farm.say(b"a", "IDLE", stats()))[-1].msg == "BUILD"
 
 
@@ -107,7 +120,7 @@ def test_a_build_from_hello_to_done():
     slave_id = farm.join()
     made = farm.say(b"a", "IDLE", stats())
     assert replies(made) == [Reply(b"a", "BUILD", ("foo", "1.0"))]
-    assert of(GrantLease, made)[0].assignment == ("foo", "1.0", "cp311")
+    assert of(GrantLease, made)[0].assignment == ("foo", "1.0", target_for("cp311"))
     assert replies(farm.say(b"a", "BUSY", stats())) == [Reply(b"a", "CONT")]
     made = farm.say(b"a", "BUILT", built(file_state()))
     assert made == [effects.AskPublished(slave_id, "foo", "1.0")]
@@ -365,7 +378,7 @@ def test_a_version_that_is_deleted_meanwhile_is_dropped():
 def test_no_version_is_handed_out_twice():
     farm = Farm()
     farm.build(b"a")
-    farm.fleet.queue.replace({"cp311": [("foo", "1.0")]})
+    farm.replace({"cp311": [("foo", "1.0")]})
     farm.join(b"b")
     assert replies(farm.say(b"b", "IDLE", stats())) == [Reply(b"b", "SLEEP", False)]
 
@@ -401,7 +414,7 @@ def test_a_queue_that_was_read_before_the_commit_does_no_harm():
     slave_id = farm.build()
     farm.say(b"a", "BUILT", built(status=False))
     farm.answer(slave_id, 1)
-    farm.fleet.queue.replace({"cp311": [("foo", "1.0")]})
+    farm.replace({"cp311": [("foo", "1.0")]})
     assert replies(farm.say(b"a", "IDLE", stats()))[0].msg == "SLEEP"
 
 
@@ -410,7 +423,7 @@ def test_a_queue_that_runs_dry_is_read_again_but_an_empty_one_is_left_alone():
     farm.build(b"a")
     farm.join(b"b")
     assert of(effects.ReadQueue, farm.say(b"b", "IDLE", stats())) == [effects.ReadQueue(1)]
-    farm.fleet.queue.replace({"cp311": []})
+    farm.replace({"cp311": []})
     assert not of(effects.ReadQueue, farm.say(b"b", "IDLE", stats()))
     farm.fleet.skip(1)
     farm.say(b"a", "BUSY", stats())  # given back
@@ -426,7 +439,7 @@ def test_a_slave_that_vanishes_has_its_version_handed_out_again():
     made = farm.tick()
     assert of(Publish, made)[0][:3] == (slave_id, farm.at, "DIE")
     assert of(ReleaseLease, made)
-    farm.fleet.queue.replace({"cp311": [("foo", "1.0")]})
+    farm.replace({"cp311": [("foo", "1.0")]})
     farm.build(b"b")
     # A lost slave of level 0 returns: DIE would end it; without a reply it sends HELLO again.
     assert farm.say(b"a", "BUSY", stats()) == []
@@ -435,20 +448,20 @@ def test_a_slave_that_vanishes_has_its_version_handed_out_again():
 def test_leases_of_an_earlier_master_hold_until_their_end():
     farm = Farm({"cp311": [("foo", "1.0")]})
     farm.join()
-    farm.fleet.queue.take_leases({("foo", "1.0", "cp311"): 60.0}, farm.seconds)
+    farm.fleet.queue.take_leases({("foo", "1.0", target_for("cp311")): 60.0}, farm.seconds)
     assert replies(farm.say(b"a", "IDLE", stats()))[0].msg == "SLEEP"
-    farm.fleet.queue.replace({"cp311": [("foo", "1.0")]})
+    farm.replace({"cp311": [("foo", "1.0")]})
     farm.wait(61)
     assert replies(farm.say(b"a", "IDLE", stats()))[0].msg == "BUILD"
 
 
-PENDING = [Pending("foo", "1.0", "cp311")]
+PENDING = [Pending("foo", "1.0", *target_for("cp311"))]
 
 
 @pytest.mark.parametrize("seconds", [60, -3600])  # also if the lease has expired
 def test_a_slave_that_lost_its_master_continues_its_build(seconds):
     farm = Farm({"cp311": []})
-    farm.fleet.queue.take_leases({("foo", "1.0", "cp311"): seconds}, farm.seconds)
+    farm.fleet.queue.take_leases({("foo", "1.0", target_for("cp311")): seconds}, farm.seconds)
     made = farm.say(b"a", "HELLO", hello(resume=("foo", "1.0")))
     slave_id = replies(made)[0].data[0]
     assert of(effects.AskPending, made) == [effects.AskPending(slave_id, "foo", "1.0")]
@@ -473,7 +486,7 @@ def test_a_slave_that_reconnects_keeps_its_number_and_its_build():
     assert replies(farm.say(b"b", "IDLE", stats())) == [Reply(b"b", "SLEEP", True)]
 
 
-@pytest.mark.parametrize("answer", [[], [["foo", "1.0", "cp312"]]])
+@pytest.mark.parametrize("answer", [[], [Pending("foo", "1.0", *target_for("cp312"))]])
 def test_a_returning_slave_abandons_a_build_that_is_not_needed(answer):
     farm = Farm({"cp311": []})
     slave_id = farm.join(b"a", resume=("foo", "1.0"))
@@ -531,7 +544,7 @@ def test_the_first_valid_build_wins(winner):
     assert replies(made) == [Reply(winner, "DONE")]
     assert PublishEnd(numbers[loser], None) in made
     assert replies(farm.say(loser, "BUSY", stats())) == [Reply(loser, "DONE")]
-    farm.fleet.queue.replace({"cp311": [("foo", "1.0")]})  # read before the commit
+    farm.replace({"cp311": [("foo", "1.0")]})  # read before the commit
     assert replies(farm.say(loser, "IDLE", stats())) == [Reply(loser, "SLEEP", False)]
 
 
@@ -760,7 +773,7 @@ def test_only_an_operator_ends_a_slave_of_level_1(monkeypatch):
 @pytest.mark.parametrize("step", STEPS)
 def test_a_step_of_the_wall_clock_changes_nothing(step):
     farm = Farm({"cp311": [("foo", "1.0"), ("leased", "1"), ("bar", "2")]})
-    farm.fleet.queue.take_leases({("leased", "1", "cp311"): 60.0}, farm.seconds)
+    farm.fleet.queue.take_leases({("leased", "1", target_for("cp311")): 60.0}, farm.seconds)
     builder, sender = farm.build(b"a", build=60, busy=10), farm.build(b"b", build=60, busy=10)
     assert farm.fleet.by_number[sender].build.package == "bar"  # the other one is leased
     farm.say(b"b", "BUILT", built(file_state("bar-2-py3-none-any.whl")))
@@ -769,7 +782,7 @@ def test_a_step_of_the_wall_clock_changes_nothing(step):
     farm.at += step
     assert [type(effect) for effect in farm.tick()] == [RenewLeases]
     assert list(farm.fleet.by_number) == [builder, sender]
-    farm.fleet.queue.replace({"cp311": [("leased", "1")]})
+    farm.replace({"cp311": [("leased", "1")]})
     farm.join(b"c")
     assert replies(farm.say(b"c", "IDLE", stats())) == [Reply(b"c", "SLEEP", False)]
     assert replies(farm.say(b"a", "BUSY", stats())) == [Reply(b"a", "CONT")]
@@ -780,7 +793,7 @@ def test_a_step_of_the_wall_clock_changes_nothing(step):
     (ended,) = of(PublishEnd, farm.say(b"a", "BUSY", stats()))
     assert ended.outcome.duration == timedelta(0)
     farm.wait(60)
-    farm.fleet.queue.replace({"cp311": [("leased", "1")]})
+    farm.replace({"cp311": [("leased", "1")]})
     farm.build(b"d")  # the lease is over
 
 
@@ -828,7 +841,7 @@ def test_a_history_has_a_limit():
     farm = Farm()
     slave_id = farm.join(b"a")
     for _ in range(HISTORY):
-        farm.fleet.queue.replace({"cp311": [("foo", "1.0")]})
+        farm.replace({"cp311": [("foo", "1.0")]})
         farm.say(b"a", "IDLE", stats())
         farm.fleet.skip(slave_id)
         farm.say(b"a", "BUSY", stats())
@@ -918,9 +931,11 @@ def test_a_version_in_progress_does_not_wait():
     jobs = {"cp311": [("foo", "1"), ("bar", "1")]}
     farm = Farm(jobs)
     farm.build(b"a")
-    farm.fleet.queue.replace(jobs)  # read before it was handed out
-    assert list(farm.fleet.queue.waiting("cp311")) == [("bar", "1")]
-    assert list(farm.fleet.queue.waiting("cp312")) == []
+    farm.replace(jobs)  # read before it was handed out
+    waiting = farm.fleet.queue.waiting(target_for("cp311"), 10)
+    assert [row.package for row in waiting] == ["bar"]
+    assert farm.fleet.queue.waiting(target_for("cp312"), 10) == []
+    assert farm.fleet.queue.by_abi(10) == {"cp311": (2, [("bar", "1")]), "any": (0, [])}
 
 
 def test_a_skipped_version_waits_a_while():
@@ -929,12 +944,12 @@ def test_a_skipped_version_waits_a_while():
     slave_id = farm.build(b"a")
     farm.fleet.skip(slave_id)
     farm.say(b"a", "BUSY", stats())
-    farm.fleet.queue.replace(jobs)  # the database has it in its first place again
+    farm.replace(jobs)  # the database has it in its first place again
     assert replies(farm.say(b"a", "IDLE", stats())) == [Reply(b"a", "BUILD", ("next", "1"))]
     farm.join(b"b")
     assert replies(farm.say(b"b", "IDLE", stats())) == [Reply(b"b", "SLEEP", False)]
     farm.wait(RETRY)
-    farm.fleet.queue.replace(jobs)
+    farm.replace(jobs)
     assert replies(farm.say(b"b", "IDLE", stats())) == [Reply(b"b", "BUILD", ("hangs", "1"))]
 
 
@@ -955,7 +970,7 @@ def test_builds_of_deleted_packages_are_abandoned():
     farm = Farm({"cp311": [("foo", "1.0"), ("foo", "2.0"), ("bar", "2")]})
     farm.build()
     farm.fleet.delete("foo", None)
-    farm.fleet.queue.replace({"cp311": [("foo", "2.0"), ("bar", "2")]})
+    farm.replace({"cp311": [("foo", "2.0"), ("bar", "2")]})
     assert replies(farm.say(b"a", "BUSY", stats())) == [Reply(b"a", "DONE")]
     assert replies(farm.say(b"a", "IDLE", stats())) == [Reply(b"a", "BUILD", ("bar", "2"))]
 
@@ -1011,7 +1026,7 @@ def test_a_build_that_cannot_even_be_stored_as_failed_waits_longer_each_time():
         waits.append(0)
         while not of(GrantLease, farm.say(b"a", "IDLE", stats())):
             farm.wait(RETRY / 2)
-            farm.fleet.queue.replace({"cp311": [("foo", "1.0")]})
+            farm.replace({"cp311": [("foo", "1.0")]})
             farm.tick()
             waits[-1] += 1
     assert waits == [2, 4, 8]
@@ -1035,7 +1050,7 @@ def test_leases_are_renewed_while_slaves_live():
     farm = Farm()
     farm.build()
     (renew,) = of(RenewLeases, farm.tick())
-    assert renew == RenewLeases([("foo", "1.0", "cp311")], timedelta(seconds=300))
+    assert renew == RenewLeases([("foo", "1.0", target_for("cp311"))], timedelta(seconds=300))
 
 
 def test_a_replay_includes_a_running_transfer():
@@ -1316,7 +1331,7 @@ class Anything(RuleBasedStateMachine):
         match effect:
             case effects.AskPending(_, package, version):
                 abis = data.draw(st.sampled_from([[], ["cp311"], ["cp313"]]))
-                result = [Pending(package, version, abi) for abi in abis]
+                result = [Pending(package, version, *target_for(abi)) for abi in abis]
             case effects.AskPublished():
                 hash_ = data.draw(st.sampled_from([HASH, "b" * 64]))
                 result = Published({PLACED["filename"]: hash_}, {})
@@ -1331,7 +1346,9 @@ class Anything(RuleBasedStateMachine):
         jobs=st.lists(st.sampled_from([("foo", "1.0"), ("foo", "2.0"), ("bar", "1")]), unique=True)
     )
     def queue(self, jobs):
-        self.fleet.queue.replace({"cp311": jobs, "cp313": jobs})
+        queues = {"cp311": jobs, "cp313": jobs}
+        targets = [target_for(abi) for abi in queues]
+        self.fleet.queue.replace(targets, rows_of(queues), self.instant)
 
     @rule(seconds=st.sampled_from([1, 100, 1000, 5000]))
     def wait(self, seconds):
@@ -1365,7 +1382,7 @@ class Anything(RuleBasedStateMachine):
 
     @rule()
     def learn_leases(self):
-        self.fleet.queue.take_leases({("foo", "1.0", "cp311"): 100.0}, self.seconds)
+        self.fleet.queue.take_leases({("foo", "1.0", target_for("cp311")): 100.0}, self.seconds)
 
     @rule(version=st.sampled_from([None, "1.0"]))
     def delete(self, version):

@@ -2,8 +2,9 @@
 
 from piwheels.master.logic import grants
 from piwheels.master.logic.grants import MAX_AGE, Grants
+from slave_messages import target_for
 
-DEMO, OTHER = ("demo", "1.0", "cp311"), ("other", "1.0", "cp311")
+DEMO, OTHER = ("demo", "1.0", target_for("cp311")), ("other", "1.0", target_for("cp311"))
 
 
 def test_a_holder_returns_with_what_it_was_given():

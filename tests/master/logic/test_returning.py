@@ -14,7 +14,17 @@ from piwheels.core.states import Instant, Pending
 from piwheels.master.logic import effects
 from piwheels.master.logic.fleet import Fleet
 from piwheels.master.logic.sessions import RECONNECT
-from slave_messages import HASH, START, built, file_state, hello, request, stats
+from slave_messages import (
+    HASH,
+    START,
+    built,
+    file_state,
+    hello,
+    request,
+    rows_of,
+    stats,
+    target_for,
+)
 
 VERSIONS = [("foo", "1.0"), ("bar", "2"), ("baz", "3"), ("qux", "4")]
 #: The longest silence of a slave, in seconds.
@@ -79,7 +89,8 @@ class Honest(RuleBasedStateMachine):
     @rule()
     def read_queue(self):
         jobs = [job for job in VERSIONS if job not in self.stored]
-        self.fleet.queue.replace({"cp311": jobs})
+        rows = rows_of({"cp311": jobs})
+        self.fleet.queue.replace([target_for("cp311")], rows, self.instant)
 
     def cut(self, n, how):
         """A slave is interrupted."""
@@ -173,7 +184,7 @@ class Honest(RuleBasedStateMachine):
         match effect:
             case effects.AskPending(_, package, version):
                 waits = (package, version) not in self.stored
-                result = [Pending(package, version, "cp311")] if waits else []
+                result = [Pending(package, version, *target_for("cp311"))] if waits else []
             case effects.AskPublished():
                 result = Published({}, {})
             case effects.Expect():
