@@ -119,7 +119,8 @@ class Up:
                 for each in lock.entries
             ]
         self.tracker = Tracker(targets, self.abis, self.versions, self.site, self.screen)
-        self._unresolved = {target.spec: target for target in targets if not target.version}
+        open_ = [target for target in targets if not (target.version or target.problem)]
+        self._unresolved = {target.spec: target for target in open_}
         self._resolver = Resolver([], self.versions[0])
         self.lock_work = lock and LockWork(
             lock.entries, config.from_source, self.abis[0], self.tracker,

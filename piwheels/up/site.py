@@ -38,7 +38,8 @@ def hashes(site: Path, package: str) -> dict[str, str]:
     """Return the SHA-256 of each file on *package*'s page in the simple index of *site*."""
     try:
         page = json.loads((site / "simple" / package / "index.v1_json").read_bytes())
-        return {file["filename"]: file["hashes"]["sha256"] for file in page["files"]}
+        files = page["files"]
+        return {file["filename"]: file.get("hashes", {}).get("sha256", "") for file in files}
     except (OSError, ValueError, LookupError, TypeError):
         return {}
 
