@@ -108,6 +108,7 @@ class Up:
         self.pythons = labels(interpreters)
         self.versions = list(dict.fromkeys(each.dotted for each in interpreters))
         self.abis = sorted({each.abi for each in interpreters}, key=abi_key)
+        self.targets = {each.target for each in interpreters}
         self.screen = Screen(sys.stderr, os.environ, quiet=config.quiet)
         self.console = console.Console()
         self.slaves = Slaves()
@@ -247,7 +248,7 @@ class Up:
             self.processes.run("piwheels.initdb", env | {"PIW_YES": "1"})
         db = stack.enter_context(Database(server.daemon, database.PATIENCE))
         joined = self.admits_boards and self.boards is not None and self.boards.has_joined()
-        database.prepare(db, self.abis, set(self.pythons), alone=not joined)
+        database.prepare(db, self.targets, set(self.pythons), alone=not joined)
         return db, child_environment(self.config, os.environ, server.daemon)
 
     def _start_daemons(self, env: dict[str, str]) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 NAME: Final = "piwheels"
 #: Databases that every server has: never the farm's.
 TEMPLATES: Final = ("", "postgres", "template0", "template1")
-#: The skip reason of an ABI without slaves.
+#: Why a target without slaves is retired.
 NO_SLAVE: Final = "no slave of this farm builds for it"
 #: Seconds to retry a query; after that, piw-up checks whether the server still runs.
 PATIENCE: Final = 2.0
@@ -78,17 +78,18 @@ def is_current(server: Server) -> bool:
     return True
 
 
-def prepare(db: Database, abis: Collection[str], labels: Collection[str], *, alone: bool) -> None:
-    """Prepare the database for building for *abis*, also after a run that was killed.
+def prepare(
+    db: Database, targets: Collection[Target], labels: Collection[str], *, alone: bool
+) -> None:
+    """Prepare the database for building for *targets*, also after a run that was killed.
 
     Releases the leases of slaves with these *labels*, and the local ones from quarantine. With
-    *alone*, no other slaves can join: other ABIs are skipped, since their versions would wait for
-    ever and delay ours.
+    *alone*, no other slaves can join: other targets are retired.
     """
-    for abi in sorted(abis):
-        db.add_build_abi(abi)
-    for abi in db.get_build_abis(exclude_skipped=True) - set(abis) if alone else ():
-        db.add_build_abi(abi, NO_SLAVE)
+    db.add_targets(sorted(targets))
+    rows = [Target(row.platform, row.abi_tag) for row in db.get_targets() if not row.skip]
+    if others := [target for target in rows if alone and target not in targets]:
+        db.retire_targets(others, NO_SLAVE)
     for lease in db.get_leases():
         if lease.label in labels:
             target = Target(lease.platform, lease.abi_tag)

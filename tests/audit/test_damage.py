@@ -355,17 +355,21 @@ CASES = {
     "the queue has lost a version": (
         sql("DELETE FROM build_queue WHERE package = 'spam'"), {("wrong-queue", "3.0")}, set()
     ),
-    "the queue has another ABI": (
-        sql("UPDATE build_queue SET abi_tag = 'cp312' WHERE package = 'spam'"),
-        {("wrong-queue", "3.0"), ("wrong-counter", "builds_pending cp311"),
-         ("wrong-counter", "builds_pending cp312")}, set(),
+    "the queue has another target": (
+        sql("UPDATE build_queue SET abi_tag = 'cp312' WHERE package = 'spam'", triggers=False),
+        {("wrong-queue", "3.0"), ("wrong-counter", "builds_pending any/any"),
+         ("wrong-counter", "builds_pending any/cp312")}, set(),
     ),
     "the queue has a version too many": (
-        sql("INSERT INTO build_queue VALUES ('failing', '1.0', 'cp311', now())"),
+        sql("INSERT INTO build_queue VALUES ('failing', '1.0', 'any', 'cp311', '', 0)"),
         {("wrong-queue", "1.0")}, set(),
     ),
-    "the queue has another time": (
-        sql("UPDATE build_queue SET released = now() WHERE package = 'spam'"),
+    "the queue has another place": (
+        sql("UPDATE build_queue SET due = 1 WHERE package = 'spam'"),
+        {("wrong-queue", "3.0")}, set(),
+    ),
+    "the queue allows two builds of a version at once": (
+        sql("UPDATE build_queue SET exclusive = '' WHERE package = 'spam'"),
         {("wrong-queue", "3.0")}, set(),
     ),
     "a counter is off": (
@@ -402,12 +406,12 @@ CASES = {
         {("late-rewrite", "failing")}, set(),
     ),
     "a lease of no version": (
-        sql("INSERT INTO leases VALUES ('eggs', '7.0', 'cp311', 'x', now(), now())",
+        sql("INSERT INTO leases VALUES ('eggs', '7.0', 'cp311', 'x', now(), now(), '', 'any')",
             triggers=False),
         {("orphan", "7.0")}, {("orphan", "7.0")},
     ),
     "a lease for no ABI": (
-        sql("INSERT INTO leases VALUES ('eggs', '1.0', 'cp399', 'x', now(), now())"),
+        sql("INSERT INTO leases VALUES ('eggs', '1.0', 'cp399', 'x', now(), now(), '', 'any')"),
         {("contradiction", "1.0")}, {("contradiction", "1.0")},
     ),
     "needs of no file": (

@@ -176,8 +176,8 @@ def test_a_file_just_published_is_not_foreign(farm):
     sent = farm.site / "simple/spam/spam-3.0-cp311-cp311-linux_x86_64.whl"
     sent.touch()
     assert farm.audit() == {("foreign", f"simple/spam/{sent.name}")}
-    values = "'spam', '3.0', 'cp311', 'x', now()"
-    farm.sql(f"INSERT INTO leases VALUES ({values}, now() + interval '1 hour')")  # noqa: S608
+    values = "'spam', '3.0', 'cp311', 'x', now(), now() + interval '1 hour', '', 'any'"
+    farm.sql(f"INSERT INTO leases VALUES ({values})")  # noqa: S608
     assert farm.audit() == set()
 
 

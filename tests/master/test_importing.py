@@ -14,6 +14,7 @@ from piwheels.core.protocols import FIRST_IMPORT
 from piwheels.core.protocols import mr_chase as protocol
 from piwheels.core.states import BuildState, FileState
 from piwheels.core.transport import Context
+from piwheels.core.wheels.targets import Target
 from piwheels.master.file_juggler import FileJuggler
 from piwheels.master.logic import imports
 from piwheels.master.messages import RewritePages, WriteLog
@@ -111,7 +112,8 @@ def test_a_build_is_imported_with_all_its_files(tool, farm, db, secretary):
         NATIVE: wheel_bytes(blob=b"x" * 700_000),
         NATIVE.replace("cp311-cp311", "cp37-abi3"): wheel_bytes(requires=["six"]),
     }
-    db.grant_lease("foo", "1.0", "cp311", "a slave", datetime.now(UTC) + timedelta(hours=1))
+    target = Target("linux_x86_64", "cp311")
+    db.grant_lease("foo", "1.0", target, "a slave", datetime.now(UTC) + timedelta(hours=1))
     assert tool.ask("IMPORT", state_of(files, OURS, package="Foo")) == ("SEND", NATIVE)
     tool.send(OURS, files[NATIVE])
     msg, name = tool.ask("SENT")

@@ -19,6 +19,7 @@ from piwheels.core import codec
 from piwheels.core.codec import MAX_FRAME
 from piwheels.core.database.rows import Lease
 from piwheels.core.protocols import LEVEL_1_ID, NoData, slave_driver
+from piwheels.core.wheels.targets import Target
 from piwheels.master.file_juggler import FileJuggler
 from piwheels.master.logic.intake import Intake
 from piwheels.master.messages import (
@@ -33,6 +34,7 @@ from piwheels.master.ports import open_socket
 from piwheels.master.slave_driver import SlaveDriver, _remaining
 from wheels import zip_wheel
 
+CP311 = Target("linux_x86_64", "cp311")
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 METADATA = b"Metadata-Version: 2.1\nName: demo\nVersion: 1.0\nRequires-Python: >=3.9\n\n"
 
@@ -355,12 +357,12 @@ def test_an_effect_without_a_case_is_an_error(farm):
 def test_a_lease_lasts_at_most_as_long_as_a_slave_may_be_silent():
     """The wall clock may have been a year ahead when the lease was granted."""
     leases = [
-        Lease("a", "1", "cp311", "board", NOW, NOW + timedelta(days=days)) for days in (-1, 365)
+        Lease("a", "1", *CP311, "board", NOW, NOW + timedelta(days=days)) for days in (-1, 365)
     ]
     a_day = 24 * 3600
     assert [_remaining([lease], NOW) for lease in leases] == [
-        {("a", "1", "cp311"): -a_day},
-        {("a", "1", "cp311"): a_day},
+        {("a", "1", CP311): -a_day},
+        {("a", "1", CP311): a_day},
     ]
 
 
@@ -371,7 +373,7 @@ def test_a_version_leased_by_an_earlier_master_is_not_handed_out_again(
     db.add_new_package("demo")
     db.add_new_package_version("demo", "1.0", datetime.now(UTC))
     soon = datetime.now(UTC) + timedelta(seconds=60)
-    assert db.grant_lease("demo", "1.0", "cp311", "board", soon)
+    assert db.grant_lease("demo", "1.0", CP311, "board", soon)
     object.__setattr__(with_db, "pypi_simple", "https://index.example/simple")
     other_end(with_db, "events")
     driver = SlaveDriver(with_db)

@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 import pytest
 
 from piwheels.core.errors import Unavailable
+from piwheels.core.wheels.targets import FIRST, Target
 from piwheels.master.messages import BuildQueue, BuildsPending
 from piwheels.master.the_architect import TheArchitect
 
+CP311 = Target("any", "cp311")
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
@@ -23,16 +25,16 @@ def ends(with_db, db, other_end, running):
 
 def test_the_queue_is_sent_at_start_and_when_it_changes(ends, db):
     driver, stats = ends
-    assert driver.take() == BuildQueue({"cp311": []})
-    assert stats.take() == BuildsPending({"cp311": 0})
+    assert driver.take() == BuildQueue([CP311], [])
+    assert stats.take() == BuildsPending({"cp311": 0, "any": 0})
     db.add_new_package("foo")
     db.add_new_package_version("foo", "1.0", NOW)
     db.add_new_package_version("foo", "0.9", NOW.replace(year=2025))
-    jobs = []
-    while len(jobs) < 2:
-        jobs = driver.take().queues["cp311"]
-    assert jobs == [("foo", "0.9"), ("foo", "1.0")]
-    while stats.take() != BuildsPending({"cp311": 2}):
+    rows = []
+    while len(rows) < 2:
+        rows = driver.take().rows
+    assert [row[:4] for row in rows] == [("foo", which, *FIRST) for which in ("1.0", "0.9")]
+    while stats.take() != BuildsPending({"cp311": 0, "any": 2}):
         pass
 
 
@@ -47,10 +49,10 @@ def test_many_changes_are_sent_once_a_second(ends, db):
         count += 1
     sent = 0
     while not driver.is_silent(1.2):
-        queue = driver.take().queues
+        rows = driver.take().rows
         sent += 1
     assert sent <= 4
-    assert len(queue["cp311"]) == min(count, 1000)
+    assert len(rows) == min(count, 1000)
 
 
 def test_an_invalid_name_is_left_out_of_the_queue(ends, db):
@@ -60,10 +62,10 @@ def test_an_invalid_name_is_left_out_of_the_queue(ends, db):
         db.add_new_package(name)
         db.add_new_package_version(name, "1.0", NOW)
     db.add_new_package_version("fine", "2.0 beta", NOW)
-    jobs = []
-    while not jobs or not driver.is_silent(1.2):
-        jobs = driver.take().queues["cp311"]
-    assert jobs == [("fine", "1.0")]
+    rows = []
+    while not rows or not driver.is_silent(1.2):
+        rows = driver.take().rows
+    assert [row[:2] for row in rows] == [("fine", "1.0")]
 
 
 def test_the_architect_continues_without_receivers_and_database(
@@ -81,14 +83,14 @@ def test_the_architect_reads_the_queue_again_soon_after_a_failure(
 ):
     monkeypatch.setattr("piwheels.master.the_architect.RETRY", 0.5)
     architect = TheArchitect(with_db)
-    read, answers = architect.db.get_build_queue, iter([Unavailable("the database is away")])
+    read, answers = architect.db.get_target_queue, iter([Unavailable("the database is away")])
 
     def fail_once(limit):
         for failure in answers:
             raise failure
         return read(limit)
 
-    architect.db.get_build_queue = fail_once
+    architect.db.get_target_queue = fail_once
     driver = other_end(with_db, "builds")
     with running(architect):
-        assert driver.take() == BuildQueue({})
+        assert driver.take() == BuildQueue([], [])

@@ -138,16 +138,16 @@ def test_a_console_gets_the_history_of_a_slave(farm, me):
 
 def test_statistics_and_queue_are_sent_on_request(farm, me):
     assert me.ask("FIGURES") == []
-    assert me.ask("QUEUE", 1) == [("cp311", 3, [("demo", "1.0")])]
+    assert me.ask("QUEUE", 1) == [("cp311", 3, [("demo", "1.0")]), ("any", 0, [])]
     for number in range(120):
         farm.news.push(StatsPublished(FIGURES._replace(packages_built=number)))
     until(lambda: farm.stats and farm.stats[-1].packages_built == 119)
     stats = me.ask("FIGURES")
     assert [one.packages_built for one in stats] == list(range(20, 120))
     assert me.ask("QUEUE", 2) == [
-        ("cp311", 7, [("demo", "1.0"), ("demo", "2.0")]), ("cp39", 2, []),
+        ("cp311", 7, [("demo", "1.0"), ("demo", "2.0")]), ("cp39", 2, []), ("any", 0, []),
     ]  # fmt: skip
-    assert [len(head.first) for head in me.ask("QUEUE", 2**62)] == [3, 0]
+    assert [len(head.first) for head in me.ask("QUEUE", 2**62)] == [3, 0, 0]
 
 
 def test_finished_builds_are_announced_and_listed(farm, db, me, slave):

@@ -28,6 +28,8 @@ from piwheels.core.paths import to_connect
 from piwheels.core.program.command_line import load
 from piwheels.core.protocols import ENDED_BY_OPERATOR, STOPPED_BY_OPERATOR, mr_chase
 from piwheels.core.states import BuildState, Pending
+from piwheels.core.wheels import targets
+from piwheels.core.wheels.targets import FIRST
 from piwheels.slave.app import SlaveConfig
 from piwheels.up import app, boards, database, registry, separation, site
 from piwheels.up.boards import Boards
@@ -319,16 +321,19 @@ def test_leases_and_abis_of_a_killed_farm_are_cleared(db: Database):
     for version in "12":
         db.add_new_package_version("toy", version)
         later = datetime.now(UTC) + timedelta(hours=1)
-        db.grant_lease("toy", version, "cp311", f"slave-{version}", later)
+        db.grant_lease("toy", version, targets.Target("any", "cp311"), f"slave-{version}", later)
     board, local = (Quarantine(owner, "one", "cp311", "why") for owner in ("board1", ""))
     db.save_quarantines([board, local])
-    database.prepare(db, ["cp311", "cp313"], ["slave-1"], alone=False)
+    ours = {targets.Target("linux_x86_64", abi) for abi in ("cp311", "cp313")}
+    database.prepare(db, ours, ["slave-1"], alone=False)
     assert db.get_quarantines() == [board]
     assert db.get_build_abis(exclude_skipped=True) == {"cp39", "cp311", "cp313"}
-    database.prepare(db, ["cp311", "cp313"], ["slave-1"], alone=True)
+    database.prepare(db, ours, ["slave-1"], alone=True)
     assert db.get_build_abis(exclude_skipped=True) == {"cp311", "cp313"}
     assert [lease.label for lease in db.get_leases()] == ["slave-2"]
-    assert db.get_pending([("toy", "1")]) == [Pending("toy", "1", "cp311")]
+    assert db.get_pending([("toy", "1")]) == [
+        Pending("toy", "1", *FIRST, "version", db.get_target_queue()[0].due)
+    ]
 
 
 def test_a_failure_is_a_result_although_the_farm_wants_a_second_opinion(db, tmp_path):

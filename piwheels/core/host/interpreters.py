@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from piwheels.core.errors import Fatal
 from piwheels.core.host.commands import ask
+from piwheels.core.wheels.targets import Target, family
 
 _PROBE_SECONDS = 30.0
 _TAG = re.compile(r"[a-z0-9_]{1,100}", re.ASCII)
@@ -52,6 +53,11 @@ class Interpreter(NamedTuple):
     py_version: str
     abi: str
     platform: str
+
+    @property
+    def target(self) -> Target:
+        """The target that it builds for."""
+        return Target(family(self.platform), self.abi)
 
     @property
     def dotted(self) -> str:

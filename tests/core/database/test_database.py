@@ -28,13 +28,14 @@ from piwheels.core.states import (
     JSONState,
     MasterStats,
     PageState,
-    Pending,
     ProjectState,
     SearchState,
     Trial,
 )
 from piwheels.core.text import clean_lines
+from piwheels.core.wheels.targets import FIRST, Target
 
+CP39 = Target("any", "cp39")
 NOW = datetime.now(UTC).replace(microsecond=0)
 WHEEL = "foo-1.0-cp39-cp39-linux_x86_64.whl"
 
@@ -128,8 +129,9 @@ def test_abis_have_skips(db):
 
 
 def test_a_logged_build_is_stored_completely(farm):
-    farm.grant_lease("foo", "1.0", "cp39", "attic", NOW + timedelta(hours=1))
-    assert farm.get_pending([("foo", "1.0"), ("foo", "9")]) == [Pending("foo", "1.0", "cp39")]
+    farm.grant_lease("foo", "1.0", CP39, "attic", NOW + timedelta(hours=1))
+    (pending,) = farm.get_pending([("foo", "1.0"), ("foo", "9")])
+    assert pending[:5] == ("foo", "1.0", *FIRST, "version")
     number = farm.log_build(dataclasses.replace(build(wheel()), label="kitchen"))
     assert farm.get_all_build_ids() == {number}
     assert farm.get_leases() == []
@@ -277,10 +279,10 @@ def test_the_same_file_moves_to_the_newer_build(farm):
 
 
 def test_a_build_is_put_off_only_so_often(farm):
-    farm.grant_lease("foo", "1.0", "cp39", "pi", NOW + timedelta(hours=1))
+    farm.grant_lease("foo", "1.0", CP39, "pi", NOW + timedelta(hours=1))
 
     def put_off(label, tries, version="1.0"):
-        return farm.put_off_build("foo", version, "cp39", label, "no ssl", "log\n", tries)
+        return farm.put_off_build("foo", version, CP39, label, "no ssl", "log\n", tries)
 
     assert [put_off("pi", 3) for _ in range(3)] == [True, True, False]
     assert farm.get_leases() == []
@@ -289,7 +291,7 @@ def test_a_build_is_put_off_only_so_often(farm):
 
 
 def test_what_failed_on_a_slave_is_tried_again(farm):
-    farm.put_off_build("foo", "2.0", "cp39", "pi", "no ssl", "log\n", 2)
+    farm.put_off_build("foo", "2.0", CP39, "pi", "no ssl", "log\n", 2)
     failed = []
     for version, label in (("1.0", "pi"), ("2.0", "other")):
         one = build(status=False, version=version)
@@ -303,7 +305,7 @@ def test_what_failed_on_a_slave_is_tried_again(farm):
     assert farm.get_logs_gone() == [failed[0]]
     assert [each[1] for each in farm.get_build_queue()["cp39"]] == ["1.0"]
     assert farm.retry_failed(hour_ago) == ["foo"]
-    assert farm.put_off_build("foo", "2.0", "cp39", "pi", "no ssl", "log\n", 2)  # from the start
+    assert farm.put_off_build("foo", "2.0", CP39, "pi", "no ssl", "log\n", 2)  # from the start
     farm.log_build(build(wheel()))
     assert farm.retry_failed(hour_ago) == []
 
@@ -316,21 +318,21 @@ def test_a_failed_build_publishes_nothing(farm):
 
 def test_leases(farm):
     soon, later = NOW + timedelta(minutes=1), NOW + timedelta(hours=1)
-    assert farm.grant_lease("foo", "1.0", "cp39", "kitchen", soon)
-    assert farm.grant_lease("foo", "1.0", "cp39", "attic", soon)
-    assert farm.grant_lease("foo", "2.0", "cp39", "attic", soon)
-    assert not farm.grant_lease("foo", "3.0", "cp39", "attic", soon)
-    farm.renew_leases([("foo", "1.0", "cp39"), ("no", "such", "one")], later)
+    assert farm.grant_lease("foo", "1.0", CP39, "kitchen", soon)
+    assert farm.grant_lease("foo", "1.0", CP39, "attic", soon)
+    assert farm.grant_lease("foo", "2.0", CP39, "attic", soon)
+    assert not farm.grant_lease("foo", "3.0", CP39, "attic", soon)
+    farm.renew_leases([("foo", "1.0", CP39), ("no", "such", CP39)], later)
     farm.renew_leases([], soon)
     leases = farm.get_leases()
     assert {(each.version, each.label, each.expires) for each in leases} == {
         ("1.0", "attic", later),
         ("2.0", "attic", soon),
     }
-    farm.release_lease("foo", "2.0", "cp39")
-    farm.renew_leases([("foo", "1.0", "cp39")], NOW - timedelta(days=1))
+    farm.release_lease("foo", "2.0", CP39)
+    farm.renew_leases([("foo", "1.0", CP39)], NOW - timedelta(days=1))
     assert [each.version for each in farm.get_leases()] == ["1.0"]  # its slave may come back
-    farm.renew_leases([("foo", "1.0", "cp39")], NOW - timedelta(days=8))
+    farm.renew_leases([("foo", "1.0", CP39)], NOW - timedelta(days=8))
     assert farm.get_leases() == []
 
 
@@ -460,7 +462,7 @@ def test_statistics_have_the_names_of_the_masters(farm):
     assert statistics["builds_last_hour"] == {"cp39": 1}
     assert statistics["builds_time"] == timedelta(minutes=2)
     assert statistics["builds_size"] == 123
-    assert statistics["builds_pending"] == {"cp39": 1}
+    assert statistics["builds_pending"] == {"cp39": 0, "any": 1}
     assert statistics["files_count"] == 1
     assert statistics["new_last_hour"] == 0
     assert farm.get_initial_statistics() == statistics
