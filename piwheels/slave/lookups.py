@@ -3,14 +3,13 @@
 piw-up asks (``python -m piwheels.slave.lookups SETTINGS QUESTION...``, each in JSON), and gets a
 line of JSON for each answer: its number, and a map. There are two kinds of questions:
 
-* ``{"name": ..., "version": ..., "hashes": [...]}``: which source the version has, and what its
-  build requires. pip fetches the source, and nothing of it runs unless it has one of the hashes.
+* ``{"name": ..., "version": ..., "hashes": [...]}``: what the build of
+  the version requires. pip fetches the source; nothing of it runs unless it has one of the hashes.
 * ``{"requirements": [...], "constraints": [...]}``: which versions satisfy these lines together.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -79,10 +78,6 @@ class SourceLookup(Builder):
         return self._work / name
 
     def _collect(self) -> list[Wheel]:
-        for path in self._file("out").iterdir():
-            with path.open("rb") as file:
-                self.answer["source"] = path.name
-                self.answer["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
         self.answer["needs"] = needs_of(
             (fetch.url for fetch in self.fetches if fetch.sha256), self.package
         )

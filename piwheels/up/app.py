@@ -536,6 +536,8 @@ def _read_lock(config: UpConfig, interpreters: Sequence[Interpreter]) -> Lock | 
     """Return the lock file that *config* names, for the first of *interpreters*."""
     if config.requirement is None:
         return None
+    if config.lock_file is not None and not config.lock_file.absolute().parent.is_dir():
+        raise Fatal(f"there is no folder for {config.lock_file}: choose another --lock-file")
     lock = read(config.requirement, environment_of(interpreters[0].path))
     for note in lock.notes:
         logging.getLogger("up").warning("%s", note)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from packaging.version import InvalidVersion
+
 from piwheels.core.errors import Fatal
 from piwheels.core.program.privileges import environment
 from piwheels.up.child import Child
@@ -121,9 +123,13 @@ def resolved(lock: Lock, lookups: Lookups, check: Callable[[], object]) -> Lock:
     if "why" in answer:
         raise Fatal(f"the requirements cannot be satisfied together: {answer['why']}")
     hashes = {each.name: each.hashes for each in open_}
+    try:
+        chosen = sorted(key(*each) for each in answer["found"])
+    except InvalidVersion as exc:
+        raise Fatal(f"pip chose a version that is none: {exc}") from None
     pinned = [
         Entry(f"{name}=={version}", name, str(version), hashes.get(name, frozenset()))
-        for name, version in sorted(key(*each) for each in answer["found"])
+        for name, version in chosen
     ]
     problems = [each for each in lock.entries if each.problem]
     return Lock((*problems, *pinned), is_closed=True)

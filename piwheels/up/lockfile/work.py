@@ -260,7 +260,7 @@ class LockWork:
             return
         item = self._items[to_break(found, self._entries)]
         item.needs = None
-        item.cycle = " needs ".join(map(str, [*found, found[0]])) + " for its build"
+        item.cycle = f"{', '.join(map(str, sorted(found)))} need each other for their builds"
         self._wheels.add(item)
 
     # The end --------------------------------------------------------------------------------
