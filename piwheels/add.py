@@ -8,7 +8,7 @@ from datetime import datetime  # noqa: TC003 (the type of an option)
 from pathlib import Path  # noqa: TC003 (the type of an option)
 
 from piwheels.core.errors import Fatal, Refused
-from piwheels.core.farm import Done, Farm
+from piwheels.core.farm import Done, Farm, Priority
 from piwheels.core.keys.options import farm_of, key_option, master_key_option
 from piwheels.core.program.admin import (
     explaining,
@@ -52,6 +52,10 @@ class AddConfig(Common):
     yank: bool = option(default=False, help="mark the version as yanked")
     yank_reason: str = reason_option("mark it as yanked, for this reason")
     unyank: bool = option(default=False, help="mark the version as not yanked")
+    priority: Priority = option(
+        default="", choices=("first", "security", "normal"),
+        help="build the version before all others, or as a security release, or like others again",
+    )  # fmt: skip
     watch: bool = option(
         default=False, help="follow the package upstream and build its new releases"
     )
@@ -75,6 +79,7 @@ class AddConfig(Common):
             f"yanked ({self.yank_reason})": self.yank_reason,
             "yanked": self.yank and not self.yank_reason,
             "not yanked": self.unyank,
+            f"priority {self.priority}": self.priority,
             f"also called {', '.join(self.alias)}": self.alias,
             "described": self.description,
         }
@@ -87,6 +92,7 @@ class AddConfig(Common):
     examples=[
         ("piw-add six", "add a package"),
         ("piw-add six 1.17.0", "build a version"),
+        ("piw-add six 1.17.0 --priority first", "build it before everything that waits"),
         ("piw-add six --watch", "build every new release"),
         ("piw-add torch --skip 'too large'", "build none of its versions"),
     ],
@@ -126,8 +132,9 @@ def _check(config: AddConfig) -> None:
     yanks = config.yank or config.yank_reason
     if yanks and config.unyank:
         problem = "--yank and --unyank contradict each other"
-    if not config.version and (yanks or config.unyank or config.released):
-        problem = "--yank, --unyank and --released need a VERSION"
+    of_version = yanks or config.unyank or config.released or config.priority
+    if not config.version and of_version:
+        problem = "--yank, --unyank, --released and --priority need a VERSION"
     if config.version and config.description:
         problem = "--description describes the whole package: omit VERSION"
     if problem:
@@ -156,6 +163,7 @@ def _add_version(farm: Farm, config: AddConfig, report: Report) -> Done:
             yank_reason=config.yank_reason,
             unyank=config.unyank,
             aliases=config.alias,
+            priority=config.priority,
         )
 
     try:

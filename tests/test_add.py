@@ -76,8 +76,17 @@ def test_a_version_is_added(mr_chase, said):
     ]
     words = "added six 1.17.0, not to be built (no), yanked, also called SIX"
     assert said("six", "1.17.0", *args) == (0, [words])
-    asked = ("six", "1.17.0", "no", False, LATER, True, False, ["SIX"], "")
+    asked = ("six", "1.17.0", "no", False, LATER, True, False, ["SIX"], "", "")
     assert mr_chase.asked == [("ADDVER", asked)]
+
+
+def test_a_version_gets_a_priority(mr_chase, said):
+    mr_chase.answers = {"ADDVER": ("DONE", "UPDVER")}
+    words = "six 1.17.0 is known already: priority first"
+    assert said("six", "1.17.0", "-y", "--priority", "first") == (0, [words])
+    assert mr_chase.asked[0][1][-2:] == ("", "first")
+    with pytest.raises(SystemExit, match="2"):
+        said("six", "--priority", "first")
 
 
 def test_a_version_is_released_now_if_nothing_else_is_said(mr_chase, said):

@@ -77,6 +77,8 @@ class Done(StrEnum):
 
 
 #: The parts of the site that :meth:`Farm.rebuild` rebuilds, and those that belong to packages.
+#: How urgent the builds of a version are (``""``: unchanged).
+Priority = Literal["", "first", "security", "normal"]
 Pages = Literal["home", "search", "project", "index"]
 PACKAGE_PAGES: Final[frozenset[Pages]] = frozenset({"project", "index"})
 _PAGES: Final[dict[Pages, str]] = {
@@ -171,19 +173,22 @@ class Farm:
         yank_reason: str = "",
         unyank: bool = False,
         aliases: Iterable[str] = (),
+        priority: Priority = "",
     ) -> Done:
         """Add a *version* of an existing package, or change the given properties of it.
 
-        *released* is an aware time (default: now); the earliest version is built first. *skip* is
+        *released* is an aware time (default: now). *skip* is
         a reason not to build the version, *yank* marks it as yanked (a *yank_reason*, too);
-        *unskip* and *unyank* undo that.
+        *unskip* and *unyank* undo that. *priority*: build it first, or as a security release, or
+        again like others.
         Returns ``VERSION_ADDED``, or ``VERSION_SKIPPED``, ``VERSION_YANKED`` or
         ``VERSION_UPDATED`` if it existed.
         """
         released = released or SYSTEM.now()
         yank = yank or bool(yank_reason)
         data = AddVersion(package, version, skip, unskip, released, yank, unyank, list(aliases))
-        return self._do("ADDVER", (*data[:-1], *_reason(yank_reason)))
+        about = (yank_reason, priority) if priority else _reason(yank_reason)
+        return self._do("ADDVER", (*data[:-2], *about))
 
     def remove_package(self, package: str, *, builds: bool = False, skip: str = "") -> Done:
         """Remove *package* with all its versions, builds and files.

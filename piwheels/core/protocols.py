@@ -417,9 +417,10 @@ class AddPackage(NamedTuple):
 
 
 class AddVersion(NamedTuple):
-    """Register a version of a package, or update its skip reason and yank.
+    """Register a version of a package, or update its skip reason, yank and priority.
 
-    The reason of a yank may be left out.
+    The last two fields may be left out: the reason of a yank, and the priority of the builds of the
+    version (``""``: as it is).
     """
 
     package: Package
@@ -431,6 +432,7 @@ class AddVersion(NamedTuple):
     unyank: bool
     aliases: list[Package]
     yank_reason: LongText = ""
+    priority: Literal["", "first", "security", "normal"] = ""
 
 
 class RemovePackage(NamedTuple):

@@ -187,6 +187,9 @@ class MrChase(PausingTask):
             self.db.yank_version(package, version, add.yank_reason)
         if add.unyank:
             self.db.unyank_version(package, version)
+        if add.priority:
+            urgency = "" if add.priority == "normal" else add.priority
+            self.db.set_urgency(package, version, urgency)
         for name in names:
             self.db.add_package_name(package, name)
         self._rewrite(package)

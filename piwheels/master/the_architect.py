@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 LIMIT: Final = 1000
 #: Seconds between two refreshes, however often the queue changes.
 PAUSE: Final = 1.0
+#: Seconds between two updates of the popularity of packages.
+RANKING: Final = 3600.0
 #: Seconds that the database may take to answer, and the pause after it failed.
 DB_TIMEOUT: Final = 20.0
 RETRY: Final = 5.0
@@ -50,7 +52,9 @@ class TheArchitect(PauseableTask):
         self._changed = False
         self._active = 0
         self._refreshed = -PAUSE
+        self._ranked = -RANKING
         self.every(timedelta(minutes=1), self.update_build_queue)
+        self.every(timedelta(minutes=1), self.rank_packages)
         self.every(timedelta(seconds=PAUSE / 4), self.check_notifications)
 
     def handle_notification(self, queue: Listener) -> None:
@@ -97,6 +101,17 @@ class TheArchitect(PauseableTask):
         valid = [row for row in queue if self._is_valid(row.package, row.version)]
         self._changed = not self.ports.push("builds", BuildQueue(targets, valid))
         self.ports.push("stats", BuildsPending(pending))
+
+    def rank_packages(self) -> None:
+        """Bring the popularity of packages up to date each hour, a thousand a minute."""
+        now = self.clock.monotonic()
+        if now - self._ranked < RANKING:
+            return
+        try:
+            if self.db.rank_packages(LIMIT) < LIMIT:
+                self._ranked = now
+        except PiWheelsError as exc:
+            self.logger.warning("the popularity of packages is not up to date: %s", exc)
 
     def _is_valid(self, package: str, version: str) -> bool:
         # One by one, so that an invalid name in the database stops no other build.

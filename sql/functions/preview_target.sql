@@ -1,4 +1,4 @@
--- Returns how many builds an additional target would add to the queue, now, beside those of versions that have no build at all.
+-- Returns how many builds an additional target would add to the queue now. Versions without any build wait in any case.
 CREATE FUNCTION piwheels.preview_target(the_platform text, the_abi text) RETURNS bigint LANGUAGE sql STABLE AS $$
     SELECT count(*)
     FROM versions v JOIN packages p USING (package)

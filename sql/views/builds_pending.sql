@@ -1,10 +1,11 @@
 -- Defines which builds are needed: of each version, for each active target that has no file which its installers accept
 -- (serves in core/wheels/targets.py), and no result that builds settle. Skipped and quarantined versions need none.
 --
--- A version without any build has one row, for the target any/any: a slave of any active target may begin. Until a build has
--- succeeded, and after one whose wheels are for several platforms, only one target of the version is built at a time
--- (exclusive = 'version'), because its wheel may serve the others. If there are wheels for several ABIs of a platform, it is
--- one target of each platform ('platform'). Otherwise all are built at once ('').
+-- A version without any build has one row, for the target any/any: a slave of any active target may begin. One target of the
+-- version is built at a time (exclusive = 'version') while its wheel may serve the others: until a build has succeeded, or if
+-- a wheel is for several platforms. If wheels are for several ABIs of a platform, it is one target of each platform
+-- ('platform'). Otherwise all are built at once (''). The wheels of free-threaded interpreters say nothing about those of
+-- others, and the other way round.
 -- The table build_queue stores the rows of this view.
 CREATE VIEW piwheels.builds_pending AS
 SELECT v.package, v.version, wanted.platform, wanted.abi_tag, wanted.exclusive,
@@ -18,8 +19,11 @@ CROSS JOIN LATERAL (
 ) AS done
 CROSS JOIN LATERAL (
     SELECT array_agg(tag) AS tags,
-        bool_or(split_part(tag, '-', 2) IN ('none', 'abi3', 'abi3t')) AS for_abis,
-        bool_or(split_part(tag, '-', 3) = 'any') AS for_platforms
+        bool_or(split_part(tag, '-', 3) = 'any') AS for_platforms,
+        bool_or(split_part(tag, '-', 2) IN ('none', 'abi3')) AS for_abis,
+        bool_or(split_part(tag, '-', 2) ~ '^cp[0-9]+[a-su-z]*$') AS for_one,
+        bool_or(split_part(tag, '-', 2) IN ('none', 'abi3t')) AS for_abis_t,
+        bool_or(split_part(tag, '-', 2) ~ '^cp[0-9]+[a-z]*t') AS for_one_t
     FROM public.builds b
     CROSS JOIN LATERAL (
         SELECT piwheels._file_tags(f.py_version_tag, f.abi_tag, f.platform_tag) AS tags FROM public.files f
@@ -37,7 +41,10 @@ CROSS JOIN LATERAL (
     HAVING count(*) > 0
     UNION ALL
     SELECT a.platform, a.abi_tag,
-        CASE WHEN NOT done.built OR made.for_platforms THEN 'version' WHEN made.for_abis THEN 'platform' ELSE '' END,
+        CASE WHEN NOT done.built OR made.for_platforms THEN 'version'
+            WHEN CASE WHEN a.abi_tag ~ '^cp[0-9]+[a-z]*t' THEN made.for_abis_t ELSE made.for_abis END THEN 'platform'
+            WHEN CASE WHEN a.abi_tag ~ '^cp[0-9]+[a-z]*t' THEN made.for_one_t ELSE made.for_one END THEN ''
+            ELSE 'version' END,
         a.since, o.failed_by, o.failed_at
     FROM piwheels.active_targets a
     CROSS JOIN LATERAL (

@@ -162,7 +162,7 @@ def test_a_logged_build_is_stored_completely(farm):
     )  # fmt: skip
     farm.delete_build("foo", "1.0")
     assert farm.get_simple_index() == []
-    assert farm.get_pending([("foo", "1.0")]) == [Pending("foo", "1.0", "cp39")]
+    assert farm.get_pending([("foo", "1.0")]) == [pending]
 
 
 def test_project_data(farm):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -200,12 +201,16 @@ def wanted(cursor):
             continue
         kinds = {(abi, machine) for wheel in wheels for abi in wheel.abi.lower().split(".")
                  for machine in wheel.platform.lower().split(".")}  # fmt: skip
-        exclusive = ""
-        if any(abi in {"none", "abi3", "abi3t"} for abi, _ in kinds):
-            exclusive = "platform"
-        if "any" in {machine for _, machine in kinds} or not any(build[2] for build in mine):
-            exclusive = "version"
+        built = {abi for abi, _ in kinds}
+        alone = "any" in {machine for _, machine in kinds} or not any(build[2] for build in mine)
         for target in targets:
+            threads = target.abi.endswith("t")
+            exclusive = "version"
+            if not alone and built & {"none", "abi3t" if threads else "abi3"}:
+                exclusive = "platform"
+            elif not alone and any(re.fullmatch(r"cp\d+t" if threads else r"cp\d+", abi)
+                                   for abi in built):  # fmt: skip
+                exclusive = ""
             given = [(*rest,) for where, abi, _, *rest in mine if abi == target.abi
                      and (target.platform == "any" or where in {target.platform, ""})]  # fmt: skip
             if not any(serves(wheel, target) for wheel in wheels) and not settled(given):
