@@ -293,7 +293,7 @@ def test_a_lock_file_becomes_an_index_of_its_own(place, tmp_path):
     wanted.write_text("app\negg==1.0\nforge @ git+https://git.example/forge\n")
     options = "-r", str(wanted), "--from-source=all"
     with Up(place, home, *options) as up:
-        command = up.until(r"^pip install .* --require-hashes -r .*$", 90)[0]
+        command = up.until(r"^pip install .* --require-hashes -r .*$", 180)[0]
         report, said = up.out.read_text(), up.err.read_text()
         for row in ("app +1.0", "part +1.5", "egg +1.0", "tool +1.0", "base +1.0"):
             assert re.search(rf"^{row} +cp\d+t? +built ", report, re.M), report
@@ -302,10 +302,10 @@ def test_a_lock_file_becomes_an_index_of_its_own(place, tmp_path):
         assert "forge @ git+https://git.example/forge: not from the index" in report
         order = [said.index(f"registered {name}") for name in ("base", "tool", "app")]
         assert order == sorted(order)
-        page = (home / "www/project/app/index.html").read_text()
-        for file in ("tool/tool-1.0-py3-none-any.whl", "base/base-1.0-py3-none-any.whl"):
-            assert f"{command.split()[3]}{file}" in page
-        assert f"{place[1]}app/app-1.0.tar.gz" in page
+        for name, need in (("app", "tool"), ("tool", "base"), ("egg", "hen")):
+            page = (home / f"www/project/{name}/index.html").read_text()
+            assert f"{command.split()[3]}{need}/{need}-1.0-py3-none-any.whl" in page
+            assert f"{place[1]}{name}/{name}-1.0.tar.gz" in page
         names = install(command, tmp_path)
         assert names == ["app-1.0.dist-info", "egg-1.0.dist-info", "part-1.5.dist-info"]
         up.process.send_signal(signal.SIGINT)
