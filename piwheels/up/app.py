@@ -395,10 +395,10 @@ class Up:
             look = self._clock.monotonic() + QUERY_INTERVAL
             try:
                 done = self.tracker.update(db)
+                if self._go_on(db, registrar):
+                    continue
             except DatabaseError as exc:
                 self.screen.say(f"the database does not answer: {exc}", RED)
-                continue
-            if self._go_on(db, registrar):
                 continue
             if done:
                 now = self._clock.monotonic()

@@ -289,8 +289,10 @@ def test_a_lock_file_becomes_an_index_of_its_own(place, tmp_path):
     add_source(index, "base", "1.0", "py3-none-any")
     add_source(index, "egg", "1.0", "py3-none-any", requires="hen", has_wheel=True)
     add_source(index, "hen", "1.0", "py3-none-any", requires="egg", has_wheel=True)
+    add_source(index, "split", "1.0", "broken", has_wheel=True)
+    add_source(index, "fragile", "1.0", "py3-none-any", requires="split", has_wheel=True)
     wanted = place[0] / "requirements.txt"
-    wanted.write_text("app\negg==1.0\nforge @ git+https://git.example/forge\n")
+    wanted.write_text("app\negg==1.0\nforge @ git+https://git.example/forge\nfragile\n")
     options = "-r", str(wanted), "--from-source=all"
     with Up(place, home, *options) as up:
         command = up.until(r"^pip install .* --require-hashes -r .*$", 180)[0]
@@ -300,6 +302,7 @@ def test_a_lock_file_becomes_an_index_of_its_own(place, tmp_path):
         assert re.search(r"^hen +1\.0 +cp\d+t? +upstream wheel +hen-1\.0-py3", report, re.M)
         assert "hen-1.0-py3-none-any.whl, because egg 1.0, hen 1.0 need each other" in said
         assert "forge @ git+https://git.example/forge: not from the index" in report
+        assert "fragile==1.0: not built: it needs split 1.0 for its build, which is not" in report
         order = [said.index(f"registered {name}") for name in ("base", "tool", "app")]
         assert order == sorted(order)
         for name, need in (("app", "tool"), ("tool", "base"), ("egg", "hen")):

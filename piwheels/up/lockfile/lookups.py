@@ -78,7 +78,12 @@ class Lookups:
         )
 
     def versions(self, requirements: Sequence[str], constraints: Sequence[str]) -> Child:
-        """Ask which versions satisfy *requirements* together, within *constraints*."""
+        """Ask which versions satisfy *requirements* together, within *constraints*.
+
+        Raises ``Fatal`` if there are too many.
+        """
+        if sum(map(len, (*requirements, *constraints))) > MOST:
+            raise Fatal(f"pip cannot resolve {len(requirements)} requirements at once: lock them")
         question = {"requirements": list(requirements), "constraints": list(constraints)}
         return self._in_sandbox([question])
 

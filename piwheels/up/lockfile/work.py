@@ -152,7 +152,7 @@ class LockWork:
             if isinstance(path, str) and path and self._take(item, Path(path), registrar):
                 continue
             if item.cycle:
-                self._give_up(item, f"{item.cycle}, and there is no upstream wheel to begin with")
+                self._give_up(item, f"{item.cycle}, and no upstream wheel of it can be taken")
             elif item.hashes:
                 self._sources.add(item)
             else:
@@ -197,9 +197,9 @@ class LockWork:
 
     def advance(self, db: Database, registrar: Registrar) -> bool:
         """Do what is possible now, after each update of the tracker; return whether all is done."""
-        for item in self._new:
-            self._enter(item, db)
-        self._new.clear()
+        while self._new:  # the database may fail in between
+            self._enter(self._new[0], db)
+            del self._new[0]
         self._note_published()
         waiting = self._waiting()
         now = self._clock.monotonic()
@@ -214,7 +214,8 @@ class LockWork:
             item.is_started = True
             registrar.register(item.target)
             item.target.is_imported = False
-            self._say(f"registered {each}")
+            problem = item.target.detail
+            self._say(f"{each} was refused: {problem}" if problem else f"registered {each}")
         for each, need in step.blocked.items():
             self._give_up(self._items[each], f"it needs {need} for its build, which is not built")
         if not (self._wheels.is_empty and self._sources.is_empty):
@@ -290,8 +291,8 @@ class LockWork:
         for each in sorted(self._entries):
             target = self._items[each].target
             wheel = self._tracker.wheel(target)
-            if wheel and not target.problem:
-                digest = site.hashes(self._site, target.package)[wheel]
+            digest = site.hashes(self._site, target.package).get(wheel)
+            if digest and not target.problem:
                 found.append(Locked(target.package, target.version, wheel, digest))
         return found
 
