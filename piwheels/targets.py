@@ -107,10 +107,10 @@ def _list(config: TargetsConfig, db: Database, report: Report) -> None:
     for line in lines:
         text = "  ".join(each.ljust(width) for each, width in zip(line, widths, strict=True))
         sys.stdout.write(f"{text.rstrip()}\n")
-    first = sum(row.target == FIRST for row in db.get_target_queue())
+    first = db.get_statistics()["builds_pending"].get(FIRST.abi, 0)
     if first:
-        more = "+" if first >= 1000 else ""
-        sys.stdout.write(f"{first}{more} new versions begin with any of them\n")
+        verb = "begins" if first == 1 else "begin"
+        sys.stdout.write(f"{counted(first, 'new version')} {verb} with any of them\n")
 
 
 def _columns(row: TargetRow) -> tuple[str, ...]:

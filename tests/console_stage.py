@@ -37,7 +37,10 @@ def slave_stats(at, load=0.5, temp=51.0, disk=0.3):
 
 
 class ScriptedMaster:
-    """The source of a session. It answers at once; *logs* has the stored logs, by build id."""
+    """The source of a session. It answers at once; *logs* has the stored logs, by build id.
+
+    *answers* has those to other requests.
+    """
 
     name = "scripted"
 
@@ -45,6 +48,7 @@ class ScriptedMaster:
         self.level = level
         self.info = master_info()
         self.logs = {}
+        self.answers = {}
         self.part = 2**19
         self.asked = []
         self.inbox = deque()
@@ -84,7 +88,7 @@ class ScriptedMaster:
                     return None, f"there is no log of build {number}"
                 log = self.logs[number]
                 return LogPart(offset, log[offset : offset + self.part], len(log)), ""
-        return [], ""
+        return self.answers.get(msg, []), ""
 
 
 class Stage:

@@ -91,7 +91,7 @@ def queue_up(config, *jobs, abi="cp311"):
     with Connected(config, "builds") as builds:
         target = target_for(abi)
         rows = [Pending(*job, *target, due=due) for due, job in enumerate(jobs)]
-        builds.push(BuildQueue([target], rows))
+        builds.push(BuildQueue([target], [rows]))
         builds.ports.socket("builds").close(linger=1)
 
 

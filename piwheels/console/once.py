@@ -10,7 +10,8 @@ sizes in bytes; unknown values are null.
   ``board_serial``, ``paused``, ``pause`` (who pauses the farm, and why)
 - ``figures``: the master's, as its STATS message has them (``packages_built``, ``disk_free`` ...)
 - ``counts``: how many slaves are in each state; ``alerts``: how many of them have one
-- ``slaves``: of each ``id``, ``label``, ``abi``, ``state`` (IDLE, SLEEP, BUILD, SEND, CLEAN, PAUSE,
+- ``slaves``: of each ``id``, ``label``, ``host`` and ``lane`` (of a lane: level 1), ``abi``,
+  ``platform``, ``state`` (IDLE, SLEEP, BUILD, SEND, CLEAN, PAUSE,
   SILNT, EXPIR, DEAD), ``since``, ``elapsed``, ``package``, ``version``, ``files``, ``joined``,
   ``pause`` (who pauses it or the farm, and why: level 1), ``os_name``, ``os_version``,
   ``board_revision``, ``board_serial``, ``alerts`` (``reason``, ``value``, ``since``, ``weight``),
@@ -18,6 +19,8 @@ sizes in bytes; unknown values are null.
   has them)
 - ``queues`` (level 1): of each ``abi``, ``pending``, and the ``first`` of them
   (``package``, ``version``)
+- ``targets`` (level 1): of each ``platform``, ``abi``, ``pending``, ``slaves`` (that offer to build
+  for it), ``waits_since`` (it has had no slave), ``skip`` (why it is retired)
 - ``builds`` (level 1): those that ended last: ``build_id``, ``slave_id``, ``label``, ``package``,
   ``version``, ``abi``, ``result`` (ok, failed, skipped), ``duration``, ``files``, ``ended``,
   ``again`` (whether a failure is to be confirmed)
@@ -104,7 +107,7 @@ def _attach(
         session.tick(now)
         if session.state in ATTACHED:
             attached = attached or now
-            answered = session.queue and session.farm.stats
+            answered = session.queue and session.farm.stats and not session.awaits_answers
             if answered or session.level == 0 or now - attached >= ANSWERS:
                 return True
         sleep(TURN)
@@ -130,6 +133,7 @@ def picture(session: Session) -> dict[str, Any]:
         "alerts": farm.alerting(),
         "slaves": [_slave(session, slave) for slave in _in_order(session)],
         "queues": plain(session.queue),
+        "targets": plain(session.targets),
         "builds": plain(session.recent),
     }
 
@@ -141,7 +145,10 @@ def _slave(session: Session, slave: Slave) -> dict[str, Any]:
     return {
         "id": slave.id,
         "label": slave.info.label,
+        "host": slave.host or None,
+        "lane": slave.lane if slave.host else None,
         "abi": slave.abi,
+        "platform": info["native_platform"],
         "state": slave.state_at(session.now).value,
         "since": plain(slave.since),
         "elapsed": plain(session.farm.elapsed(slave)),
@@ -189,7 +196,7 @@ def table(session: Session) -> Iterator[str]:
         alerts = ", ".join(map(str, slave.alerts))
         state = slave.state_at(session.now).value
         time = duration_text(farm.elapsed(slave))
-        yield _row(str(slave.id), slave.label, slave.abi, state, clean(task), time, alerts)
+        yield _row(str(slave.id), slave.name, slave.abi, state, clean(task), time, alerts)
 
 
 def _row(*cells: str) -> str:

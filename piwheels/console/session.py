@@ -29,19 +29,33 @@ from piwheels.console.text import clean, short_span
 from piwheels.console.tickets import Tickets
 from piwheels.core.codec import NoData
 from piwheels.core.errors import should_log
-from piwheels.core.protocols import BuildOutcome, CommandReport, Output, QueueHead, SlaveEvent
+from piwheels.core.protocols import (
+    UNSERVED,
+    BuildOutcome,
+    CommandReport,
+    Lane,
+    Output,
+    QueueHead,
+    SlaveEvent,
+    TargetState,
+)
 from piwheels.core.states import MasterInfo, MasterStats
+from piwheels.core.wheels.tags import canonical
+from piwheels.core.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from piwheels.console.model.events import Answer, Incoming, Outgoing
     from piwheels.console.source import Recorder, Source
+    from piwheels.console.tickets import Then
 
 #: The number of versions of each queue and of builds that a level-1 master is asked for, and the
 #: interval.
 _HEADS, _BUILDS = 20, 200
 _QUEUE_EVERY: Final = timedelta(seconds=10)
+#: How a master begins the refusal of a request that it does not know.
+NOT_UNDERSTOOD: Final = "not understood"
 #: How long the flash line shows a restart of the master.
 _BANNER: Final = timedelta(seconds=20)
 
@@ -94,6 +108,9 @@ class Session:
         self.journal = Journal()
         #: The master's queue as last reported; empty at level 0.
         self.queue: list[QueueHead] = []
+        #: The master's targets as last reported, and those without a slave for too long.
+        self.targets: list[TargetState] = []
+        self.unserved: list[TargetState] = []
         #: The last builds as reported by the master, newest first.
         self.recent: list[BuildOutcome] = []
         self._banner = ""
@@ -109,6 +126,11 @@ class Session:
         self._changes = Changes()
         self._asked = Tickets(self._tickets)
         self._queue_due: datetime | None = None
+        #: The number after which slaves are new: which of them are lanes is not known yet.
+        self._lanes_after: int | None = None
+        self._awaits_lanes = False
+        #: Requests that this master does not know.
+        self._unknown: set[str] = set()
 
     @property
     def now(self) -> datetime:
@@ -141,6 +163,9 @@ class Session:
             taken += 1
             self._take(incoming)
         self._tick_link(now)
+        if self._lanes_after is not None and not self._awaits_lanes:
+            after, self._lanes_after = self._lanes_after, None
+            self._awaits_lanes = self._ask_newer("HOSTS", after, self._got_lanes)
         return taken == most
 
     def tick(self, now: datetime) -> None:
@@ -165,6 +190,8 @@ class Session:
         if self._queue_due is None or now >= self._queue_due:
             self._queue_due = now + _QUEUE_EVERY
             self.ask("QUEUE", _HEADS, self._got_queue)
+            self._ask_newer("TARGETS", NoData, self._got_targets)
+            self._awaits_lanes = False
 
     def take_changes(self) -> Changes:
         """Return the changes since the last call."""
@@ -255,6 +282,10 @@ class Session:
         if not past:
             if event.message == "DONE" and self.tracker.is_skipping(event.slave_id):
                 self.farm.skipped(event.slave_id)
+            if event.message == "HELLO":
+                after = max(0, event.slave_id - 1)
+                known = after if self._lanes_after is None else self._lanes_after
+                self._lanes_after = min(after, known)
             self.tracker.observe(event.slave_id, event.message, event.data, now)
         self.farm.fold(event, now, replay=past)
 
@@ -292,6 +323,8 @@ class Session:
         if state is LinkState.LIVE and before is LinkState.REPLAYING and self.level > 0:
             self.ask("BUILDS", _BUILDS, self._got_builds)
             self.ask("FIGURES", NoData, self._got_stats)
+            self._unknown.clear()
+            self._lanes_after, self._awaits_lanes = 0, False
             self._queue_due = None
 
     # Journal ----------------------------------------------------------------------------
@@ -442,7 +475,7 @@ class Session:
 
     # Requests (level 1) ---------------------------------------------------------------------
 
-    def ask(self, msg: str, data: Any, then: Callable[[Any, str], None]) -> bool:
+    def ask(self, msg: str, data: Any, then: Then) -> bool:
         """Ask the master; *then* gets the answer, or ``None`` and the reason.
 
         Return whether the request was sent: a level-0 master takes none. See
@@ -452,6 +485,21 @@ class Session:
             return False
         self.source.send(self._asked.ask(msg, data, then, self.now))
         return True
+
+    def _ask_newer(self, msg: str, data: Any, then: Then) -> bool:
+        """Ask what earlier masters of level 1 do not know: no more after their refusal."""
+
+        def answered(answer: Any, why: str) -> None:
+            if why.startswith(NOT_UNDERSTOOD):
+                self._unknown.add(msg)
+            then(answer, why)
+
+        return msg not in self._unknown and self.ask(msg, data, answered)
+
+    @property
+    def awaits_answers(self) -> bool:
+        """Whether the master still has to answer a request."""
+        return self._asked.are_open
 
     def watch(self, slave_id: int, then: Callable[[int, str], None]) -> bool:
         """Follow a running build's log: *then* is called with offset and text of each part."""
@@ -471,8 +519,9 @@ class Session:
                 self.farm.fold(event, now, replay=True)
         elif answer.msg == "HELLO" and not answer.refused:
             self._fold_info(answer.data.info, now)
-        elif answer.msg == "QUEUE" and self.recording is not None:
-            self._got_queue(answer.data, "")
+        elif self.recording is not None:
+            got: dict[str, Then] = {"QUEUE": self._got_queue, "TARGETS": self._got_targets}
+            got[answer.msg](answer.data, "")
         elif not self._asked.answer(answer.ticket, answer.data, clean(answer.refused)):
             self.tracker.answered(answer, now)
             self._changes.commands = True
@@ -481,6 +530,29 @@ class Session:
         if heads is not None:
             self.queue = heads
             self._changes.answers = True
+
+    def _got_lanes(self, lanes: list[Lane] | None, _why: str) -> None:
+        if lanes is None:
+            self._lanes_after = 0  # once more, with the next request for the queue
+            return
+        self._awaits_lanes = False
+        for lane in lanes:
+            self.farm.fold(lane, self.now)
+
+    def _got_targets(self, targets: list[TargetState] | None, _why: str) -> None:
+        if targets is None:
+            return
+        self.targets, before = targets, {one[:2] for one in self.unserved}
+        self.farm.offered = frozenset(one.abi for one in targets if one.slaves)
+        late = self.farm.master_time(self.now) - UNSERVED
+        self.unserved = [one for one in targets if one.waits_since and one.waits_since <= late]
+        for one in self.unserved if self.recording is None else ():
+            if one[:2] not in before:
+                what = f"no slave for {clean(one.platform)}/{clean(one.abi)}"
+                detail = f"{counted(one.pending, 'version')} waiting for one"
+                self.journal.note(self.now, Kind.WARN, what, detail=detail)
+                self._changes.journal = True
+        self._changes.answers = True
 
     def _got_builds(self, builds: list[BuildOutcome] | None, _why: str) -> None:
         if builds is not None:
@@ -492,6 +564,16 @@ class Session:
     def _got_stats(self, stats: list[Any] | None, _why: str) -> None:
         for one in stats or ():
             self.farm.fold(one, self.now, replay=True)
+
+    def version_of(self, package: str) -> str:
+        """Return a version of *package* that waits, is built, or was built last; ``""``: none."""
+        known: Iterable[tuple[str, str]] = itertools.chain(
+            (job for head in self.queue for job in head.first),
+            (slave.job for slave in self.farm.slaves.values() if slave.job is not None),
+            ((build.package, build.version) for build in self.recent),
+        )
+        name = canonical(package)
+        return next((version for each, version in known if canonical(each) == name), "")
 
     # Estimates --------------------------------------------------------------------------------
 

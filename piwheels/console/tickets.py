@@ -41,6 +41,11 @@ class Tickets:
         asked[1](None if why else data, why)
         return True
 
+    @property
+    def are_open(self) -> bool:
+        """Whether any request has no answer yet."""
+        return bool(self._asked)
+
     def tick(self, now: datetime) -> None:
         """Expire overdue requests."""
         for ticket in [ticket for ticket, (at, _) in self._asked.items() if now - at > ANSWER_WAIT]:

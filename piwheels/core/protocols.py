@@ -324,6 +324,43 @@ class QueueHead(NamedTuple):
     first: list[Job]
 
 
+class Lane(NamedTuple):
+    """A slave that is a lane of a host; the lanes of one *host* have its name in common."""
+
+    slave_id: Count
+    host: Text
+    lane: Count
+
+
+class TargetState(NamedTuple):
+    """The queue of a target, and the number of *slaves* that offer to build for it.
+
+    *platform* is a platform family (``any``: wheels for any one platform serve the target). It has
+    waited without a slave since *waits_since*. *skip* is the reason why nothing is built for it.
+    """
+
+    platform: Tag
+    abi: Tag
+    pending: Count
+    slaves: Count
+    waits_since: datetime | None = None
+    skip: LongText = ""
+
+
+#: How long a target waits without a slave before that is reported to operators.
+UNSERVED: Final = timedelta(minutes=10)
+
+
+class Position(NamedTuple):
+    """The *place* of a version in the queue of a target (from 1, of so many), and *why*."""
+
+    platform: Tag
+    abi: Tag
+    place: Count
+    of: Count
+    why: list[LongText]
+
+
 class LogPart(NamedTuple):
     """A part of a finished build's log: *text* from *offset* on, of *size* in all (characters)."""
 
@@ -371,8 +408,11 @@ _CONSOLE_REQUESTS: Final[Mapping[str, tuple[Any, Any]]] = {
     # reply. An empty answer: there are no more.
     "SLAVES": (Count, list[SlaveEvent]),
     "HISTORY": (Count, list[Transition]),  # of this slave
+    "HOSTS": (Count, list[Lane]),  # the slaves with a greater number that are lanes
     "FIGURES": (_None, list[MasterStats]),
     "QUEUE": (Count, list[QueueHead]),  # so many versions of each ABI, at most 1,000
+    "TARGETS": (_None, list[TargetState]),
+    "POSITION": (Job, list[Position]),  # of this version, for each target that it waits for
     "BUILDS": (Count, list[BuildOutcome]),  # so many, at most 500, the newest first
     # A build's number, and an offset: at most 2**19 characters from it.
     "LOG": (tuple[Count, Count], LogPart),

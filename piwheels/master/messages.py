@@ -14,7 +14,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, Self, TypeVar
 
 from piwheels.core import codec
-from piwheels.core.protocols import BuildOutcome, CommandReport, Job, Output, Rejection
+from piwheels.core.protocols import (
+    BuildOutcome,
+    CommandReport,
+    Job,
+    Lane,
+    Output,
+    Rejection,
+    TargetState,
+)
 from piwheels.core.schema import schema_of
 from piwheels.core.states import (
     Count,
@@ -84,10 +92,10 @@ Part = Literal["PROJECT", "BOTH"]
 
 @dataclass(frozen=True)
 class BuildQueue(Message):
-    """The active *targets* in their order, and the first *rows* for each; it replaces all."""
+    """The active *targets* in their order, and lists of the first rows; it replaces all."""
 
     targets: list[Target]
-    rows: list[Pending]
+    rows: list[list[Pending]]
 
 
 @dataclass(frozen=True)
@@ -291,6 +299,18 @@ class ListQueue(Request[dict[Tag, tuple[Count, list[Job]]]]):
 
 
 @dataclass(frozen=True)
+class ListLanes(Request[list[Lane]]):
+    """Ask which slaves with numbers above *after* are lanes of one host."""
+
+    after: Count
+
+
+@dataclass(frozen=True)
+class ListTargets(Request[list[TargetState]]):
+    """Ask for the queue of each target, and how many slaves offer to build for it."""
+
+
+@dataclass(frozen=True)
 class CommandSlaves(Request[list[Rejection]]):
     """Give slaves (``None``: all) an operator's command. The answer lists the rejections."""
 
@@ -303,7 +323,9 @@ class ListPauses(Request[list[CommandReport]]):
     """Ask which slaves get no work, and who pauses them, in the form of commands."""
 
 
-FleetRequest = ListSlaves | SlaveHistory | ListQueue | CommandSlaves | ListPauses
+FleetRequest = (
+    ListSlaves | SlaveHistory | ListQueue | ListLanes | ListTargets | CommandSlaves | ListPauses
+)
 
 
 @dataclass(frozen=True)
@@ -435,6 +457,18 @@ class FleetSeen(Message):
 
 
 @dataclass(frozen=True)
+class TargetsSeen(Message):
+    """The state of all targets, and which have waited without a slave for too long.
+
+    *late* are those for which that is new since the last report.
+    """
+
+    targets: list[TargetState]
+    unserved: Count
+    late: list[TargetState]
+
+
+@dataclass(frozen=True)
 class TransfersCounted(Message):
     """The *open* transfers with their *missing* bytes; the *ended* ones, by result.
 
@@ -469,6 +503,7 @@ MonitorMessage = (
     | BuildEnded
     | DiskSpace
     | FleetSeen
+    | TargetsSeen
     | TransfersCounted
     | PagesPending
     | UpstreamSeen

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, assert_never, cast
 
 import zmq
@@ -26,6 +27,8 @@ from piwheels.master.fs_client import FsClient
 from piwheels.master.in_order import InOrder
 from piwheels.master.logic import effects
 from piwheels.master.logic.fleet import BUSY_TIMEOUT, Fleet, pauser
+from piwheels.master.logic.hosts import lanes
+from piwheels.master.logic.unserved import Unserved, target_states
 from piwheels.master.messages import (
     BuildEnded,
     BuildQueue,
@@ -37,15 +40,18 @@ from piwheels.master.messages import (
     EnrolSlave,
     FleetRequest,
     FleetSeen,
+    ListLanes,
     ListPauses,
     ListQueue,
     ListSlaves,
+    ListTargets,
     LostSlave,
     OutputReceived,
     PagesNoted,
     PinPlatform,
     QueueEmpty,
     SlaveHistory,
+    TargetsSeen,
     WriteLog,
 )
 from piwheels.master.ports import Ports
@@ -56,7 +62,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
-    from piwheels.core.database.rows import Lease, Quarantine
+    from piwheels.core.database.rows import Lease, Quarantine, TargetRow
+    from piwheels.core.protocols import TargetState
     from piwheels.core.states import BuildState, SlaveState
     from piwheels.core.transport import Socket
     from piwheels.master.logic.effects import Assignment, SlaveEffect
@@ -106,7 +113,11 @@ class SlaveDriver(NonStopTask):
         #: The last slave of the running replay (``None``: none runs); whether another one follows.
         self._replayed: int | None = None
         self._replay_again = False
+        #: The targets, as last read from the database, and those without a slave.
+        self.targets: list[TargetRow] = []
+        self.unserved = Unserved()
         self.every(timedelta(seconds=10), self._tick)
+        self.every(timedelta(minutes=1), self._read_targets)
 
     def once(self) -> None:
         """Request what an earlier master has stored. Requests of slaves wait until it is known."""
@@ -253,7 +264,8 @@ class SlaveDriver(NonStopTask):
     def handle_build(self, queue: Inbox[BuildQueue]) -> None:
         """Replace the queues with those that TheArchitect has read."""
         message = queue.recv()
-        self.fleet.queue.replace(message.targets, message.rows, self._instant())
+        rows = chain.from_iterable(message.rows)
+        self.fleet.queue.replace(message.targets, rows, self._instant())
 
     def handle_delete(self, queue: Inbox[Deletion]) -> None:
         """Forget a package or version that was deleted upstream or by an administrator."""
@@ -279,6 +291,29 @@ class SlaveDriver(NonStopTask):
     def _got_free_space(self, result: Result[tuple[int, int]]) -> None:
         if result.error is None:  # else FileJuggler logs why it cannot tell
             self._perform(self.fleet.disk_space(*result.value))
+
+    def _read_targets(self) -> None:
+        self._db.ask(self._got_targets, "get_targets")
+
+    def _got_targets(self, result: Result[list[TargetRow]]) -> None:
+        """Take the queues of the targets; report those that wait for a slave."""
+        if result.error is not None:
+            self.logger.warning("the targets are not known, asking again soon: %s", result.error)
+            return
+        self.targets = result.value
+        new = self.unserved.take(self._target_states(), self._instant())
+        states = self._target_states()
+        late = [state for state in states if Target(*state[:2]) in new]
+        for state in late:
+            target = Target(*state[:2])
+            self.logger.warning(
+                "%s has %s to build, and no slave: start one for it, or retire it"
+                " (piw-targets retire %s)", target, counted(state.pending, "version"), target,
+            )  # fmt: skip
+        self.ports.push("monitor", TargetsSeen(states, len(self.unserved.late), late))
+
+    def _target_states(self) -> list[TargetState]:
+        return target_states(self.targets, self.slaves.values(), self.unserved)
 
     # Operators ------------------------------------------------------------------------------
 
@@ -312,6 +347,10 @@ class SlaveDriver(NonStopTask):
                 ticket.answer(self.fleet.replay(after, PAGE))
             case ListQueue(most):
                 ticket.answer(self.fleet.queue.by_abi(most))
+            case ListLanes(after):
+                ticket.answer(lanes(each for each in self.slaves.values() if each.slave_id > after))
+            case ListTargets():
+                ticket.answer(self._target_states())
             case CommandSlaves(verb, slaves):
                 ticket.answer(self.fleet.command(verb, slaves))
             case ListPauses():
@@ -536,6 +575,7 @@ class SlaveDriver(NonStopTask):
                 for each in result.value:
                     assignment = each.package, each.version, Target(each.platform, each.abi_tag)
                     self.fleet.grants.add(assignment, each.holder, now)
+                self._read_targets()
 
         self._db.ask(then, "get_leases")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from piwheels.core.database import Database
@@ -17,11 +18,14 @@ from piwheels.master.the_oracle import DbClient
 
 if TYPE_CHECKING:
     from piwheels.core.database import Listener
+    from piwheels.core.states import Pending
     from piwheels.master.ports import Inbox
     from piwheels.master.wiring import MasterConfig
 
-#: How many versions SlaveDriver gets for each target, at most.
-LIMIT: Final = 1000
+#: How many rows SlaveDriver gets, about, and for each target, at least. It asks for more.
+ROWS, LEAST = 2000, 100
+#: How many packages get another popularity at a time.
+RANKED: Final = 1000
 #: Seconds between two refreshes, however often the queue changes.
 PAUSE: Final = 1.0
 #: Seconds between two updates of the popularity of packages.
@@ -84,22 +88,25 @@ class TheArchitect(PauseableTask):
             self.update_build_queue()
 
     def update_build_queue(self) -> None:
-        """Read the build queue, up to a limit for each ABI, and push it to SlaveDriver."""
+        """Read the build queue, up to a limit for each target, and push it to SlaveDriver."""
         self._changed, self._refreshed = False, self.clock.monotonic()
         try:
-            # Its first versions may all be under way.
-            queue = self.db.get_target_queue(LIMIT + self._active)
-            queue += self.db.get_second_opinions(LIMIT + self._active)
             targets = [
                 Target(row.platform, row.abi_tag) for row in self.db.get_targets() if not row.skip
             ]
+            # The first ones may all be under way.
+            limit = max(LEAST, ROWS // (len(targets) + 1)) + self._active
+            rows = self.db.get_target_queue(limit), self.db.get_second_opinions(limit)
             pending = self.db.get_statistics()["builds_pending"]
         except PiWheelsError as exc:
             self.logger.warning("cannot read the build queue, trying again soon: %s", exc)
             self._changed, self._refreshed = True, self.clock.monotonic() + RETRY - PAUSE
             return
-        valid = [row for row in queue if self._is_valid(row.package, row.version)]
-        self._changed = not self.ports.push("builds", BuildQueue(targets, valid))
+        by_target: dict[Target, list[Pending]] = {}
+        for row in chain.from_iterable(rows):
+            if self._is_valid(row.package, row.version):
+                by_target.setdefault(row.target, []).append(row)
+        self._changed = not self.ports.push("builds", BuildQueue(targets, [*by_target.values()]))
         self.ports.push("stats", BuildsPending(pending))
 
     def rank_packages(self) -> None:
@@ -108,7 +115,7 @@ class TheArchitect(PauseableTask):
         if now - self._ranked < RANKING:
             return
         try:
-            if self.db.rank_packages(LIMIT) < LIMIT:
+            if self.db.rank_packages(RANKED) < RANKED:
                 self._ranked = now
         except PiWheelsError as exc:
             self.logger.warning("the popularity of packages is not up to date: %s", exc)

@@ -24,6 +24,7 @@ from piwheels.core.protocols import (
     BuildOutcome,
     CommandReport,
     LogPart,
+    Position,
     QueueHead,
     Welcome,
     console,
@@ -31,15 +32,18 @@ from piwheels.core.protocols import (
 from piwheels.core.tasks import PausingTask
 from piwheels.master.big_brother import HISTORY
 from piwheels.master.logic.consoles import Consoles, OutputTails, Requester
+from piwheels.master.logic.positions import position
 from piwheels.master.messages import (
     BuildEnded,
     CommandGiven,
     CommandMaster,
     CommandSlaves,
     ConsoleEvent,
+    ListLanes,
     ListPauses,
     ListQueue,
     ListSlaves,
+    ListTargets,
     MasterStarted,
     OutputReceived,
     SlaveHistory,
@@ -51,9 +55,9 @@ from piwheels.master.the_oracle import DbClient
 from piwheels.master.wiring import warning_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
-    from piwheels.core.database.rows import EndedBuild
+    from piwheels.core.database.rows import EndedBuild, PositionRow
     from piwheels.core.states import MasterInfo, MasterStats
     from piwheels.master.gate import Sender
     from piwheels.master.messages import FleetRequest
@@ -143,12 +147,12 @@ class TheOperator(PausingTask):
         match msg:
             case "FIGURES":
                 self._answer(requester, list(self.stats))
-            case "SLAVES":
-                self._ask_fleet(requester, _unchanged, ListSlaves(data))
-            case "HISTORY":
-                self._ask_fleet(requester, _unchanged, SlaveHistory(data))
+            case "SLAVES" | "HISTORY" | "HOSTS" | "TARGETS":
+                self._ask_fleet(requester, _unchanged, _OF_FLEET[msg](data))
             case "QUEUE":
                 self._ask_fleet(requester, self._heads, ListQueue(min(data, MAX_QUEUE)))
+            case "POSITION":
+                self._ask_db(requester, _positions, "explain_position", *data)
             case "BUILDS":
                 self._ask_db(requester, _outcomes, "get_recent_builds", min(data, MAX_BUILDS))
             case "LOG":
@@ -312,8 +316,21 @@ class TheOperator(PausingTask):
             self.consoles.forget(requester.peer)  # it has gone
 
 
+#: The requests that SlaveDriver answers, and whose answers need no change.
+_OF_FLEET: Final[Mapping[str, Callable[[Any], FleetRequest]]] = {
+    "SLAVES": ListSlaves,
+    "HISTORY": SlaveHistory,
+    "HOSTS": ListLanes,
+    "TARGETS": lambda _: ListTargets(),
+}
+
+
 def _unchanged(result: Any) -> Any:
     return result
+
+
+def _positions(rows: Iterable[PositionRow]) -> list[Position]:
+    return list(map(position, rows))
 
 
 def _outcomes(builds: Iterable[EndedBuild]) -> list[BuildOutcome]:

@@ -31,6 +31,7 @@ from piwheels.master.messages import (
     MonitorMessage,
     PagesPending,
     StatsPublished,
+    TargetsSeen,
     TasksSeen,
     TransfersCounted,
     UpstreamSeen,
@@ -102,6 +103,11 @@ class TheSentinel(NonStopTask):
                 self.metrics.take(message, self.clock.monotonic())
                 for slave_id, label in lost:
                     self.report("slave-lost", {"slave_id": slave_id, "slave": label})
+            case TargetsSeen(late=late) as message:
+                self.metrics.take(message, self.clock.monotonic())
+                for state in late:
+                    about = {"platform": state.platform, "abi": state.abi}
+                    self.report("target-unserved", about | {"pending": state.pending})
             case (
                 TasksSeen()
                 | StatsPublished()

@@ -18,6 +18,7 @@ from piwheels.console.model.link import LinkState
 from piwheels.console.model.slave import State
 from piwheels.console.session import Session
 from piwheels.console.wire.link import Link
+from piwheels.core.codec import NoData
 from piwheels.core.protocols import slave_driver
 from piwheels.core.transport import Context
 
@@ -261,8 +262,14 @@ def test_events_of_a_level_1_master(make_farm):
         assert "DONE" not in idle.replies
         # The queue; two of its versions are being built.
         jobs = {farm.building("old"), farm.building("new")}
-        (head,) = farm.answer("QUEUE", 3)
-        assert (head.abi, len(head.first)) == (ABI, 3)
+        heads = {head.abi: head for head in farm.answer("QUEUE", 3)}
+        head = heads["any"]  # none has been built: any target may be the first
+        assert (heads.keys(), len(head.first)) == ({ABI, "any"}, 3)
+        targets = farm.answer("TARGETS", NoData)
+        assert [one[1:4] for one in targets] == [(ABI, 0, 2)]
+        place = farm.answer("POSITION", head.first[-1])[0]
+        assert (place.abi, place.of) == ("any", 20)
+        assert place.why
         assert head.pending in (18, 20)
         # A build's log while it runs,
         parts = []

@@ -20,13 +20,23 @@ from piwheels.console.session import Session
 from piwheels.console.wire.recorder import Recorder
 from piwheels.console.wire.replay import Replay
 from piwheels.core.codec import NoData
-from piwheels.core.protocols import BuildOutcome, CommandReport, Job, QueueHead, SlaveEvent, Welcome
+from piwheels.core.protocols import (
+    BuildOutcome,
+    CommandReport,
+    Job,
+    Lane,
+    QueueHead,
+    SlaveEvent,
+    TargetState,
+    Welcome,
+)
 from piwheels.core.states import MasterInfo, MasterStats, SlaveInfo, SlaveStats
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 MASTER = MasterInfo(NOW - timedelta(days=1), "farm1", "Debian", "12", "d04170", "beef")
 HEADS = [QueueHead("cp311", 2, [Job("numpy", "2.3.4"), Job("scipy", "1.16.2")])]
+TARGETS = [TargetState("linux_armv7l", "cp311", 4, 0, NOW)]
 STATS = MasterStats(
     NOW, 100, {"cp311": 12}, timedelta(hours=50), 10**9, {"cp311": 2}, 3, 90, 1, 2, 3,
     10**12, 10**11, 2**33, 2**32, 0, 0, 0.5, 48.0,
@@ -102,8 +112,10 @@ class FakeMaster:
             "FIGURES": [STATS],
             "QUEUE": HEADS,
             "BUILDS": [ENDED],
+            "TARGETS": TARGETS,
+            "HOSTS": [Lane(2, "beef", 3)],
         }
-        answer = answers.get(outgoing.msg, NoData)
+        answer = answers.get(outgoing.msg, [])
         self._inbox += [Sent(outgoing.ticket), Answer(outgoing.ticket, outgoing.msg, answer)]
 
     def stop(self):
@@ -156,6 +168,7 @@ def test_json_has_the_documented_keys():
         | picture["slaves"][0].keys()
         | picture["builds"][0].keys()
         | picture["queues"][0].keys()
+        | picture["targets"][0].keys()
     ):
         assert f"``{key}``" in once.__doc__, f"{key} is not documented"
     assert picture["link"] == {"state": "LIVE", "level": 1, "source": FakeMaster.name}
@@ -173,12 +186,20 @@ def test_json_has_the_documented_keys():
             ],
         }
     ]
+    assert picture["targets"] == [
+        {
+            "platform": "linux_armv7l", "abi": "cp311", "pending": 4, "slaves": 0,
+            "waits_since": "2026-11-24T12:00:00+00:00", "skip": "",
+        }
+    ]  # fmt: skip
     assert picture["builds"][0]["duration"] == 240
     one, other = picture["slaves"]
     assert (one["id"], one["label"], one["state"]) == (1, "pi4-01", "BUILD")
     assert (one["package"], one["version"]) == ("numpy", "2.3.4")
     assert 240 <= one["elapsed"] < 245
     assert one["stats"]["disk_free"] == 5 * 10**9
+    assert (one["platform"], one["host"], one["lane"]) == ("linux_aarch64", None, None)
+    assert (other["host"], other["lane"]) == ("beef", 3)
     assert other["package"] is None
     assert other["stats"]["cpu_temp"] is None, "it is no figure"
 

@@ -28,7 +28,15 @@ from piwheels.console.wire.recorder import (
 )
 from piwheels.console.wire.replay import Replay
 from piwheels.core.errors import Fatal
-from piwheels.core.protocols import Job, Output, QueueHead, SlaveEvent, Welcome
+from piwheels.core.protocols import (
+    Job,
+    Lane,
+    Output,
+    QueueHead,
+    SlaveEvent,
+    TargetState,
+    Welcome,
+)
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -144,6 +152,30 @@ def test_seek_recreates_the_farm_at_a_moment(tmp_path, monkeypatch, received, se
     session.close()
 
 
+def test_a_keyframe_has_the_lanes_and_the_targets(tmp_path, monkeypatch, received):
+    monkeypatch.setattr(recorder_module, "KEYFRAME_EVERY", timedelta(seconds=60))
+    number = next(each.event for each in received if isinstance(each.event, SlaveEvent)).slave_id
+    targets = [TargetState("linux_armv7l", "cp311", 3, 2)]
+    answers = Answer(1, "HOSTS", [Lane(number, "beef", 2)]), Answer(2, "TARGETS", targets)
+    news = [Incoming(received[0].at, answer) for answer in answers]
+    recorder, farm = Recorder(tmp_path / "farm"), FarmModel()
+    for incoming in [*received[:200], *news, *received[200:]]:
+        if isinstance(incoming.event, Answer):
+            farm.fold(answers[0].data[0], incoming.at)
+        else:
+            farm.fold(incoming.event, incoming.at, replay=incoming.past)
+        recorder.note(incoming, farm)
+    recorder.close()
+    session = Session(Replay(tmp_path / "farm", Clock()))
+    session.start(NOW)
+    session.seek(received[-1].at)
+    while session.pump(received[-1].at):
+        pass
+    assert session.farm.slaves[number].host == "beef"
+    assert session.targets == targets
+    session.close()
+
+
 def test_seek_reads_from_the_keyframe_before(tmp_path, monkeypatch, received):
     monkeypatch.setattr(recorder_module, "KEYFRAME_EVERY", timedelta(seconds=40))
     record(tmp_path / "farm", received)
@@ -193,6 +225,7 @@ def test_answers_are_recorded_as_events(tmp_path):
     events = world.step(NOW + 60 * SECOND)
     slaves = [each for each in events if isinstance(each, SlaveEvent)]
     heads = [QueueHead("cp311", 3, [Job("numpy", "2.3.4")])]
+    targets = [TargetState("linux_armv7l", "cp311", 3, 0, NOW - timedelta(hours=1))]
     received = [
         Incoming(NOW, Answer(1, "HELLO", Welcome(1, world.info, False))),
         Incoming(NOW, Answer(2, "SLAVES", slaves)),
@@ -200,6 +233,9 @@ def test_answers_are_recorded_as_events(tmp_path):
         Incoming(NOW, Answer(4, "QUEUE", heads)),
         Incoming(NOW, Answer(5, "BUILDS", None, "no database")),
         Incoming(NOW, Answer(6, "WATCH", None)),
+        Incoming(NOW, Answer(7, "HOSTS", [Lane(slaves[0].slave_id, "beef", 2)])),
+        Incoming(NOW, Answer(8, "TARGETS", targets)),
+        Incoming(NOW, Answer(9, "TARGETS", None, "no database")),
     ]
     record(tmp_path / "farm", received)
     session = Session(Replay(tmp_path / "farm", Clock()))
@@ -209,6 +245,8 @@ def test_answers_are_recorded_as_events(tmp_path):
     assert len(session.farm.slaves) == 3
     assert list(session.farm.stats) == list(world.stats)
     assert session.queue == heads
+    assert session.targets == session.unserved == targets
+    assert session.farm.slaves[slaves[0].slave_id].name.endswith("/2")
     assert not session.journal.entries, "a replay was reported as news"
     session.close()
 

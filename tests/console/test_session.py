@@ -23,11 +23,13 @@ from piwheels.core.protocols import (
     BuildOutcome,
     CommandReport,
     Job,
+    Lane,
     LogPart,
     Output,
     QueueHead,
     Rejection,
     SlaveEvent,
+    TargetState,
     Welcome,
 )
 from piwheels.core.states import MasterInfo, SlaveInfo
@@ -42,14 +44,14 @@ def slave_info(label="one", abi="cp311"):
 
 
 class Script:
-    """A source with the events of a test; it stores sent messages."""
+    """A source with the events of a test; it stores sent messages (*asked*: from the start)."""
 
     name = "ipc:///x/status"
 
     def __init__(self):
         self.now = START
         self.coming = []
-        self.sent = []
+        self.sent, self.asked = [], []
 
     def start(self):
         pass
@@ -63,6 +65,7 @@ class Script:
 
     def send(self, outgoing):
         self.sent.append(outgoing)
+        self.asked.append(outgoing)
         self.coming.append(Incoming(self.now, Sent(outgoing.ticket)))
 
 
@@ -357,3 +360,76 @@ def test_a_refused_command_for_the_farm_is_in_the_journal():
         (command,) = case.session.command(verb, None).commands
         assert command.phase is Phase.REFUSED
     assert len(case.noted) == len(Verb)
+
+
+# Lanes and targets --------------------------------------------------------------------------------
+
+
+def asked(case, msg):
+    return [one.data for one in case.script.asked if one.msg == msg]
+
+
+def answer_last(case, msg, data, refused=""):
+    ticket = [one.ticket for one in case.script.asked if one.msg == msg][-1]
+    case.say(Answer(ticket, msg, data, refused))
+
+
+def test_the_master_is_asked_which_new_slaves_are_lanes():
+    case = Case(level=1).attach()
+    assert asked(case, "HOSTS") == [0]
+    case.send(7, "HELLO", slave_info())
+    case.send(5, "HELLO", slave_info())
+    assert asked(case, "HOSTS") == [0], "one request at a time"
+    answer_last(case, "HOSTS", [Lane(5, "beef", 1)])
+    assert asked(case, "HOSTS") == [0, 4]
+    answer_last(case, "HOSTS", [Lane(5, "beef", 1), Lane(7, "beef", 2)])
+    assert [slave.host for slave in case.session.farm.slaves.values()] == ["beef", "beef"]
+    assert asked(case, "HOSTS") == [0, 4]
+    case.wait(1)
+    case.send(9, "HELLO", slave_info())
+    answer_last(case, "HOSTS", None, "16 requests wait already")
+    case.wait(1)
+    assert asked(case, "HOSTS") == [0, 4, 8], "it would be busy again"
+    case.wait(10)
+    assert asked(case, "HOSTS") == [0, 4, 8, 0]
+
+
+def test_a_master_that_does_not_know_a_request_is_asked_once():
+    case = Case(level=1).attach()
+    answer_last(case, "HOSTS", None, "not understood: unknown message 'HOSTS'")
+    case.send(5, "HELLO", slave_info())
+    case.wait(60)
+    assert asked(case, "HOSTS") == [0]
+    assert len(asked(case, "TARGETS")) > 1
+    case.session.reattach()
+    case.attach()
+    assert asked(case, "HOSTS") == [0, 0], "it may have been upgraded"
+
+
+def test_a_target_that_waits_without_a_slave_is_an_alert():
+    case = Case(level=1).attach()
+    there = case.session.farm.master_time(case.session.now)
+    served = TargetState("linux_x86_64", "cp311", 9, 3)
+    waits = TargetState("linux_armv7l", "cp311", 41, 0, there - HOUR / 4)
+    young = waits._replace(abi="cp313", waits_since=there - HOUR / 12)
+    case.wait(1)
+    for _ in range(2):
+        answer_last(case, "TARGETS", [served, waits, young])
+        case.wait(10)
+    assert case.session.targets == [served, waits, young]
+    assert case.session.unserved == [waits]
+    entries = [entry[1:] for entry in case.session.journal.entries if entry.kind is Kind.WARN]
+    what = "no slave for linux_armv7l/cp311"
+    assert entries == [(Kind.WARN, None, "", what, "41 versions waiting for one", 1)]
+    answer_last(case, "TARGETS", [served])
+    assert case.session.unserved == []
+
+
+def test_the_version_of_a_package_is_one_that_waits_is_built_or_was_built():
+    case = Case(level=1).attach()
+    case.send(1, "HELLO", slave_info())
+    case.wait(1)
+    answer_last(case, "QUEUE", [QueueHead("cp311", 2, [Job("Zope.Interface", "8.0")])])
+    case.send(1, "BUILD", Job("scipy", "1.2"))
+    found = [case.session.version_of(name) for name in ("zope-interface", "SciPy", "numpy")]
+    assert found == ["8.0", "1.2", ""]

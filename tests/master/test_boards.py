@@ -108,7 +108,7 @@ class World:
             if self.random.random() < 0.1:  # it leaves with its build
                 assignment = has.pop(board)
                 self.queue.abandon(assignment)
-                self.queue.put_back(assignment)
+                self.queue.put_back(assignment, self.now)
             else:
                 self.end(has.pop(board))
 

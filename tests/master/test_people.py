@@ -50,6 +50,7 @@ def release(files=(), builds=(), **changes):
         {
             "build_id": 12345678,
             "abi_tag": abi,
+            "platform": "",
             "status": status,
             "built_at": NOW,
             "duration": timedelta(seconds=125),
@@ -433,9 +434,20 @@ def test_only_the_last_failure_for_each_abi_of_the_newest_releases_is_explained(
     assert len(web_pages.unexplained(data(**many))) == web_pages.EXPLAINED
     healed = release()
     healed["builds"] = [
-        {"build_id": number, "abi_tag": "cp311", "status": number == 2} for number in (2, 1)
+        {"build_id": number, "abi_tag": "cp311", "platform": "linux_armv7l", "status": number == 2}
+        for number in (2, 1)
     ]
     assert web_pages.unexplained(data(v1=healed)) == []
+    healed["builds"][0]["platform"] = "linux_aarch64"
+    assert web_pages.unexplained(data(v1=healed)) == [1], "another target"
+
+
+@pytest.mark.parametrize(
+    ("platform", "words"),
+    [("linux_armv7l", "cp311 armv7l"), ("musllinux_x86_64", "cp311 musl x86_64"), ("", "cp311")],
+)
+def test_a_build_says_for_what_it_was_made(platform, words):
+    assert web_pages.target_words({"abi_tag": "cp311", "platform": platform}) == words
 
 
 @pytest.mark.parametrize(

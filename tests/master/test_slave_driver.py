@@ -28,6 +28,7 @@ from piwheels.master.messages import (
     FleetSeen,
     LostSlave,
     PagesNoted,
+    TargetsSeen,
     WriteLog,
 )
 from piwheels.master.ports import open_socket
@@ -437,6 +438,19 @@ def test_the_sentinel_learns_of_the_slaves_and_of_lost_ones(make_config, other_e
         assert sentinel.take() == FleetSeen({"idle": 1}, [])
     finally:
         driver.close()
+
+
+def test_a_target_without_a_slave_is_reported(farm, db, other_end, monkeypatch, caplog):
+    monkeypatch.setattr("piwheels.master.logic.unserved.UNSERVED", timedelta(0))
+    db.add_targets([Target("linux_riscv64", "cp311")])
+    sentinel = other_end(farm.config_used, "monitor")
+    with Slave(farm.config_used) as slave:
+        slave.hello().work()
+        slave.built(status=False)
+        until(lambda: any(row.pending for row in db.get_targets()))
+        farm._read_targets()
+        until(lambda: isinstance(seen := sentinel.take(), TargetsSeen) and seen.late and seen)
+    assert "linux_riscv64/cp311 has 1 version to build, and no slave: start one" in caplog.text
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])

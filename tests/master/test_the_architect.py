@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 
 import pytest
 
+from piwheels.core.database.dsn import administer
 from piwheels.core.errors import Unavailable
 from piwheels.core.wheels.targets import FIRST, Target
 from piwheels.master.messages import BuildQueue, BuildsPending
-from piwheels.master.the_architect import TheArchitect
+from piwheels.master.the_architect import ROWS, TheArchitect
 
 CP311 = Target("any", "cp311")
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -32,7 +33,7 @@ def test_the_queue_is_sent_at_start_and_when_it_changes(ends, db):
     db.add_new_package_version("foo", "0.9", NOW.replace(year=2025))
     rows = []
     while len(rows) < 2:
-        rows = driver.take().rows
+        rows = [row for rows in driver.take().rows for row in rows]
     assert [row[:4] for row in rows] == [("foo", which, *FIRST) for which in ("1.0", "0.9")]
     while stats.take() != BuildsPending({"cp311": 0, "any": 2}):
         pass
@@ -49,10 +50,10 @@ def test_many_changes_are_sent_once_a_second(ends, db):
         count += 1
     sent = 0
     while not driver.is_silent(1.2):
-        rows = driver.take().rows
+        rows = [row for rows in driver.take().rows for row in rows]
         sent += 1
     assert sent <= 4
-    assert len(rows) == min(count, 1000)
+    assert len(rows) == min(count, ROWS // 2)
 
 
 def test_an_invalid_name_is_left_out_of_the_queue(ends, db):
@@ -64,7 +65,7 @@ def test_an_invalid_name_is_left_out_of_the_queue(ends, db):
     db.add_new_package_version("fine", "2.0 beta", NOW)
     rows = []
     while not rows or not driver.is_silent(1.2):
-        rows = driver.take().rows
+        rows = [row for rows in driver.take().rows for row in rows]
     assert [row[:2] for row in rows] == [("fine", "1.0")]
 
 
@@ -94,3 +95,19 @@ def test_the_architect_reads_the_queue_again_soon_after_a_failure(
     driver = other_end(with_db, "builds")
     with running(architect):
         assert driver.take() == BuildQueue([], [])
+
+
+def test_many_targets_with_long_queues_fit(ends, db, superuser_dsn):
+    driver, _ = ends
+    driver.take()
+    targets = [Target(f"linux_m{number}", "cp311") for number in range(60)]
+    db.add_targets(targets)
+    administer(
+        superuser_dsn,
+        "INSERT INTO build_queue SELECT 'p' || n, '1', t.platform, t.abi_tag, '', n"
+        " FROM targets t, generate_series(1, 300) AS n",
+    )
+    rows = []
+    while len(rows) < 61:
+        rows = driver.take().rows
+    assert {len(each) for each in rows} == {100}

@@ -13,6 +13,7 @@ from peers import Console, Slave, queue_up
 from piwheels.core import codec
 from piwheels.core.protocols import CommandReport, NoData, console
 from piwheels.core.states import MasterInfo, MasterStats
+from piwheels.core.wheels.targets import Target
 from piwheels.master import the_operator
 from piwheels.master.logic.consoles import MAX_CONSOLES, MAX_WATCHED
 from piwheels.master.messages import CommandGiven, CommandMaster, MasterStarted, StatsPublished
@@ -99,7 +100,8 @@ def test_every_request_is_answered(me, slave):
     requests = {
         "HELLO": [1, "me"], "SLAVES": 0, "HISTORY": slave.id, "FIGURES": NoData, "QUEUE": 5,
         "BUILDS": 5, "LOG": [1, 0], "WATCH": slave.id, "UNWATCH": slave.id, "QUIT": NoData,
-        "KILL": [], "SLEEP": [], "SKIP": [], "WAKE": [],
+        "KILL": [], "SLEEP": [], "SKIP": [], "WAKE": [], "HOSTS": 0, "TARGETS": NoData,
+        "POSITION": ["demo", "1.0"],
     }  # fmt: skip
     assert requests.keys() == console.recv.keys()
     for msg, data in requests.items():
@@ -148,6 +150,33 @@ def test_statistics_and_queue_are_sent_on_request(farm, me):
         ("cp311", 7, [("demo", "1.0"), ("demo", "2.0")]), ("cp39", 2, []), ("any", 0, []),
     ]  # fmt: skip
     assert [len(head.first) for head in me.ask("QUEUE", 2**62)] == [3, 0, 0]
+
+
+def test_lanes_are_reported(farm, me, slave):
+    with Slave(farm.config, "duo", lane=3) as lane:
+        lane.features["identity"] = "f" * 32
+        lane.hello()
+        [(number, host, index)] = me.ask("HOSTS", 0)
+        assert (number, index) == (lane.id, 3)
+        assert host != lane.features["identity"]
+        assert me.ask("HOSTS", lane.id) == []
+
+
+def test_targets_are_reported_with_their_slaves(farm, db, me, slave):
+    db.add_targets([Target("linux_x86_64", "cp311"), Target("linux_riscv64", "cp313")])
+    db.retire_targets([Target("linux_riscv64", "cp313")], "no board")
+    farm.driver._read_targets()
+    until(lambda: len(farm.driver.targets) > 1)
+    targets = {one[:2]: one[2:] for one in me.ask("TARGETS")}
+    assert targets["linux_x86_64", "cp311"] == (0, 1, None, "")
+    assert targets["linux_riscv64", "cp313"] == (0, 0, None, "no board")
+
+
+def test_the_place_of_a_version_is_explained(db, me):
+    first, *others = me.ask("POSITION", ["demo", "2.0"])
+    assert (first[:4], others) == (("any", "any", 2, 3), [])
+    assert first.why[-1] == "it has no build yet: a slave of any target may begin"
+    assert me.ask("POSITION", ["demo", "99"]) == []
 
 
 def test_finished_builds_are_announced_and_listed(farm, db, me, slave):

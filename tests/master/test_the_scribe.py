@@ -39,7 +39,8 @@ NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
 
 BUILD = {
-    "build_id": 7, "abi_tag": "cp311", "status": False, "built_at": NOW, "duration": timedelta(1),
+    "build_id": 7, "abi_tag": "cp311", "platform": "linux_armv7l", "status": False,
+    "built_at": NOW, "duration": timedelta(1),
     "retry_at": None, "fetched": 0, "refused": [],
 }  # fmt: skip
 

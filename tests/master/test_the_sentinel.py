@@ -11,13 +11,14 @@ import pytest
 
 from helpers import LOGGER, patience, until, wire
 from piwheels.core.errors import Fatal
-from piwheels.core.protocols import BuildOutcome
+from piwheels.core.protocols import BuildOutcome, TargetState
 from piwheels.master.logic.webhooks import headers
 from piwheels.master.messages import (
     BuildEnded,
     DiskSpace,
     FleetSeen,
     LostSlave,
+    TargetsSeen,
     TaskReport,
     TasksSeen,
 )
@@ -162,14 +163,16 @@ def test_events_are_sent_signed_and_again_after_a_failure(
         task = TheSentinel(make_config(webhook=urls, webhook_secret_file=secret))
         when, took = datetime(2026, 1, 1, tzinfo=UTC), timedelta(seconds=2)
         built = BuildOutcome(5, 1, "one", "six", "1.0", "cp311", "failed", took, 0, when)
+        late = TargetState("linux_riscv64", "cp313", 8, 0, when)
         with running(task):
             reporter(
                 task.config, BuildEnded(1, None), BuildEnded(1, built._replace(result="ok")),
                 BuildEnded(1, built), DiskSpace(100, 1), FleetSeen({}, [LostSlave(3, "three")]),
+                TargetsSeen([late], 1, [late]), TargetsSeen([late], 1, []),
             )  # fmt: skip
-            until(lambda: len(receiver.taken) == 4)
-            until(lambda: task.metrics.webhooks == {"retried": 1, "refused": 1, "delivered": 2})
-            assert task.metrics.webhooks_waiting == 3
+            until(lambda: len(receiver.taken) == 5)
+            until(lambda: task.metrics.webhooks == {"retried": 1, "refused": 1, "delivered": 3})
+            assert task.metrics.webhooks_waiting == 4
     events = []
     for path, found, body in receiver.taken:
         assert path == "/hook?a=b"  # a redirect is not followed
@@ -183,6 +186,7 @@ def test_events_are_sent_signed_and_again_after_a_failure(
     assert events[0][1]["package"] == "six"
     assert events[2:] == [
         ("disk-low", {"size": 100, "free": 1}), ("slave-lost", {"slave_id": 3, "slave": "three"}),
+        ("target-unserved", {"platform": "linux_riscv64", "abi": "cp313", "pending": 8}),
     ]  # fmt: skip
 
 

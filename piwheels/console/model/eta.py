@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from piwheels.console.model.slave import State
+from piwheels.core.wheels.targets import FIRST
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -99,10 +100,14 @@ def queues(
     hourly: Mapping[str, float],
     now: datetime,
     without: Collection[int] = (),
+    *,
+    offered: Collection[str] = (),
 ) -> list[AbiQueue]:
     """Return the queue of each ABI at *now* (console time), as if *without* were paused.
 
-    *hourly*: builds per hour. Each paused slave takes an equal share of them away.
+    *hourly*: builds per hour. Each paused slave takes an equal share of them away. Slaves that
+    build for other ABIs at present can build for those that are *offered*, too. A version without
+    any build waits for ``any`` ABI.
     """
     crews = _crews(slaves, now, without)
     pending = stats[-1].builds_pending if stats else {}
@@ -110,14 +115,20 @@ def queues(
     for abi in sorted(pending.keys() | crews.keys()):
         crew = crews.get(abi) or _Crew()
         left = 1 - crew.paused / crew.busy if crew.busy else 1.0
-        rate = hourly.get(abi, 0) * left if crew.slaves else 0.0
+        is_first = abi == FIRST.abi
+        is_offered = not crew.slaves and (abi in offered or (is_first and bool(crews)))
+        built = sum(hourly.values()) if is_first else hourly.get(abi, 0)
+        rate = built * left if crew.slaves or is_offered else 0.0
         waiting = pending.get(abi, 0)
-        able = crew.slaves - crew.failing
-        eta = min(waiting / rate, _AGES) * _HOUR if rate > 0 and able > 0 else None
+        able = crew.slaves > crew.failing or is_offered
+        eta = min(waiting / rate, _AGES) * _HOUR if rate > 0 and able else None
+        note = _note(crew, waiting)
+        if is_offered and waiting:
+            note = "first builds, for any ABI" if is_first else "its slaves build for others now"
         found.append(
             AbiQueue(
                 abi, waiting, waiting == CAP, crew.slaves, crew.busy, crew.idle, crew.failing, rate,
-                eta, tuple(one.builds_pending.get(abi, 0) for one in stats), _note(crew, waiting),
+                eta, tuple(one.builds_pending.get(abi, 0) for one in stats), note,
             )
         )  # fmt: skip
     return found

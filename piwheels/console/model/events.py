@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from piwheels.core.protocols import BuildOutcome, CommandReport, Output, SlaveEvent
+from piwheels.core.protocols import BuildOutcome, CommandReport, Lane, Output, SlaveEvent
 from piwheels.core.states import MasterInfo, MasterStats
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ Event = (
     MasterInfo  # the master's HELLO
     | MasterStats
     | SlaveEvent
+    | Lane  # from an answer
     | BuildOutcome
     | Output
     | CommandReport

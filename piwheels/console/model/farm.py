@@ -19,7 +19,7 @@ from piwheels.console.model.peers import Peers
 from piwheels.console.model.replies import When, apply
 from piwheels.console.model.slave import Moment, PastBuild, Slave, State
 from piwheels.console.text import clean
-from piwheels.core.protocols import BuildOutcome, SlaveEvent
+from piwheels.core.protocols import BuildOutcome, Lane, SlaveEvent
 from piwheels.core.states import MasterInfo, MasterStats
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from piwheels.console.model.eta import AbiQueue
     from piwheels.console.model.events import Event
+    from piwheels.core.states import SlaveInfo
 
 #: How long the row of a slave that left stays.
 ROW_STAYS: Final = timedelta(seconds=30)
@@ -44,6 +45,10 @@ _ZERO: Final = timedelta()
 #: Two slaves with one label are two, and not one that reconnected, if the earlier one is heard this
 #: long after the later one appeared.
 _BOTH: Final = timedelta(seconds=10)
+#: The longest time between the greeting of a slave and the event that reports it.
+_MOMENT: Final = timedelta(seconds=1)
+#: The fields of a slave's HELLO that say what it builds for.
+_NATIVE: Final = ("native_py_version", "native_abi", "native_platform")
 
 
 @dataclass(slots=True)
@@ -77,9 +82,15 @@ class FarmModel:
     def __init__(self) -> None:
         self.info: MasterInfo | None = None
         self.stats: deque[MasterStats] = deque(maxlen=100)
+        #: The ABIs for which some slave can build, as far as the master has reported.
+        self.offered: frozenset[str] = frozenset()
         self.slaves: dict[int, Slave] = {}
         #: The numbers of the slaves with each label.
         self._by_label: defaultdict[str, set[int]] = defaultdict(set)
+        #: The numbers of the lanes of each host.
+        self._by_host: defaultdict[str, set[int]] = defaultdict(set)
+        #: The slave with each label and serial that has joined last.
+        self._newest: dict[tuple[str, str], Slave] = {}
         #: Slaves that have left, newest last.
         self.left: deque[Slave] = deque(maxlen=500)
         #: Builds that have ended, newest last.
@@ -131,6 +142,8 @@ class FarmModel:
                 self._slave_event(event, replay)
             case BuildOutcome():
                 self._outcome(event, replay)
+            case Lane():
+                self._lane(event)
             case MasterStats():
                 self._clock.note(now, event.timestamp, past=replay)
                 self._master_stats(event, replay)
@@ -142,6 +155,8 @@ class FarmModel:
             for of_slaves in (self.slaves, self._died, self._due, self._last_stamps, self._ended):
                 of_slaves.clear()
             self._by_label.clear()
+            self._by_host.clear()
+            self._newest.clear()
             for others in (self.left, self._round, self._skipped, self._undated):
                 others.clear()
             self.builds = deque((one for one in self.builds if one.result), self.builds.maxlen)
@@ -197,17 +212,23 @@ class FarmModel:
         """Return the slave that introduces itself: a new one, or the one that is known."""
         slave_id, at, _, info = event
         label = clean(info.label)
-        if slave is not None and slave.joined == at and slave.label == label:
-            slave.info = info
-            return slave
+        if slave is not None and slave.label == label:
+            # A replay has the time of the greeting, which came a moment before its event.
+            again = abs(at - slave.joined) <= (_MOMENT if replay else _ZERO)
+            if again or _takes_up_target(slave, info):
+                if slave.info != info:
+                    what = f"{info.native_abi} {info.native_platform}"
+                    slave.timeline.append(Moment(max(at, slave.joined), "ABI", what))
+                slave.info = info
+                return slave
         slave = Slave(
             slave_id, info, label, joined=at, reported_at=at, since=at, last_contact=self.now
         )
         slave.appeared = slave.state_began = here
-        slave.joins = self._joins.add(label, info.board_serial, at, here)
+        slave.joins = self._count_joins(slave)
         slave.timeline.append(Moment(at, "JOIN", slave.abi))
         if (before := self.slaves.get(slave_id)) is not None:
-            self._by_label[before.label].discard(slave_id)
+            self._forget_names(before)
         self.slaves[slave_id] = slave
         self._by_label[label].add(slave_id)
         self._died.pop(slave_id, None)
@@ -215,6 +236,34 @@ class FarmModel:
         if not replay:
             self._journal.append(entries.joined(slave, self.now))
         return slave
+
+    def _count_joins(self, slave: Slave) -> int:
+        """Return how often the slave's board has joined lately. Its lanes join together, once."""
+        serial = slave.info.board_serial
+        before = self._newest.get((slave.label, serial)) if serial else None
+        self._newest[slave.label, serial] = slave
+        if before is not None and _joined_together(before, slave):
+            return before.joins
+        return self._joins.add(slave.label, serial, slave.joined, slave.appeared)
+
+    def _lane(self, lane: Lane) -> None:
+        """Learn which host a slave is a lane of."""
+        slave = self.slaves.get(lane.slave_id)
+        if slave is None or not lane.host or (slave.host, slave.lane) == lane[1:]:
+            return
+        if slave.host:
+            _discard(self._by_host, slave.host, slave.id)
+        slave.host, slave.lane = lane.host, lane.lane
+        self._by_host[slave.host].add(slave.id)
+        self._touch(slave, quiet=False)
+
+    def _forget_names(self, slave: Slave) -> None:
+        _discard(self._by_label, slave.label, slave.id)
+        if slave.host:
+            _discard(self._by_host, slave.host, slave.id)
+        about = slave.label, slave.info.board_serial
+        if self._newest.get(about) is slave:
+            del self._newest[about]
 
     def _reply(self, slave: Slave, event: SlaveEvent, here: datetime, replay: bool) -> None:
         slave_id, at, message, data = event
@@ -293,9 +342,7 @@ class FarmModel:
             del self._died[slave_id]
             gone = self.slaves.pop(slave_id)
             self.left.append(gone)
-            self._by_label[gone.label].discard(slave_id)
-            if not self._by_label[gone.label]:
-                del self._by_label[gone.label]
+            self._forget_names(gone)
             self._changes.gone.add(slave_id)
         if self._clock.sure and self._last_stamps:
             self._estimate_contacts()
@@ -358,6 +405,7 @@ class FarmModel:
         if slave.joins > 2:
             slave.joins = self._joins.count(slave.label, slave.info.board_serial, self.now)
         slave.twin = any(map(partial(_are_two, slave), self._same_label(slave)))
+        slave.is_behind = any(map(partial(_is_before, slave), self.lanes(slave)))
         slave.alerts = health.judge(slave, self.now)
         if alerts == slave.alerts and ratio == slave.ratio and rest == slave.eta:
             return
@@ -368,6 +416,10 @@ class FarmModel:
 
     def _same_label(self, slave: Slave) -> Iterator[Slave]:
         return (self.slaves[one] for one in self._by_label[slave.label] if one != slave.id)
+
+    def lanes(self, slave: Slave) -> Iterator[Slave]:
+        """Yield the lanes of the slave's host that are known; none if it is no lane."""
+        return (self.slaves[one] for one in self._by_host.get(slave.host, ()))
 
     def _compare(self, slave: Slave) -> timedelta:
         """Compare the slave's build with its peers; return how long it has taken so far."""
@@ -434,7 +486,8 @@ class FarmModel:
     def queues(self, now: datetime, without: Collection[int] = ()) -> list[AbiQueue]:
         """Return the queue of each ABI, as if *without* were paused."""
         hourly = self._rates(now)
-        return eta.queues(self.slaves.values(), self.stats, hourly, self.now, without)
+        slaves, offered = self.slaves.values(), self.offered
+        return eta.queues(slaves, self.stats, hourly, self.now, without, offered=offered)
 
     def longest(self, n: int) -> list[Slave]:
         """Return the *n* slaves with the longest running builds."""
@@ -451,6 +504,8 @@ class FarmModel:
         events += self.stats
         for slave in self.slaves.values():
             events += keyframe.of_slave(slave, self.master_time(slave.last_contact))
+            if slave.host:
+                events.append(Lane(slave.id, slave.host, slave.lane))
         return [*events, *keyframe.of_builds(self.builds)]
 
     def validate(self) -> None:
@@ -461,15 +516,49 @@ class FarmModel:
             assert slave.reported is not State.BUILD or slave.job is not None  # noqa: S101
             assert (slave.reported is State.DEAD) == (key in self._died)  # noqa: S101
             assert slave.label == clean(slave.label)  # noqa: S101
+            assert not slave.host or key in self._by_host[slave.host]  # noqa: S101
             assert is_sorted([build.seen for build in slave.builds])  # noqa: S101
             assert is_sorted([stats.timestamp for stats in slave.stats])  # noqa: S101
+        for names in (self._by_label, self._by_host):
+            assert self.slaves.keys() >= set().union(*names.values())  # noqa: S101
         assert self._died.keys() <= self.slaves.keys()  # noqa: S101
         assert is_sorted([build.seen for build in self.builds])  # noqa: S101
         assert is_sorted([stats.timestamp for stats in self.stats])  # noqa: S101
 
 
+def _discard(known: defaultdict[str, set[int]], name: str, slave_id: int) -> None:
+    known[name].discard(slave_id)
+    if not known[name]:
+        del known[name]
+
+
+def _takes_up_target(slave: Slave, info: SlaveInfo) -> bool:
+    """Return whether a HELLO only says that *slave*, which is here, builds for another target."""
+    return (
+        _lives(slave)
+        and info != slave.info
+        and slave.info == info._replace(**{name: getattr(slave.info, name) for name in _NATIVE})
+    )
+
+
+def _lives(slave: Slave) -> bool:
+    return slave.reported is not State.DEAD
+
+
+def _joined_together(one: Slave, other: Slave) -> bool:
+    """Return whether *other* has just joined, soon after *one*, which is still there."""
+    soon = abs(other.appeared - one.appeared) <= _BOTH
+    return soon and one.id != other.id and _lives(one)
+
+
+def _is_before(slave: Slave, other: Slave) -> bool:
+    """Return whether the lane *other* comes before *slave* among those that live."""
+    return _lives(other) and (other.lane, other.id) < (slave.lane, slave.id)
+
+
 def _are_two(one: Slave, other: Slave) -> bool:
-    """Return whether both slaves are alive."""
+    """Return whether both slaves are alive, and not lanes of one host."""
+    if one.host and one.host == other.host:
+        return False
     heard = min(one.last_contact, other.last_contact)
-    alive = State.DEAD not in (one.reported, other.reported)
-    return alive and heard > max(one.appeared, other.appeared) + _BOTH
+    return _lives(one) and _lives(other) and heard > max(one.appeared, other.appeared) + _BOTH

@@ -57,7 +57,9 @@ def _swap(stats: SlaveStats) -> float | None:
 
 
 def _skew(slave: Slave) -> float | None:
-    return abs(slave.skew.total_seconds()) if slave.skew is not None else None
+    if slave.skew is None or slave.is_behind:
+        return None
+    return abs(slave.skew.total_seconds())
 
 
 def _slow(slave: Slave) -> float | None:
@@ -89,6 +91,8 @@ _SLAVE_RULES: Final = (
     Rule("label", 1, 1, inf, 2, 2, lambda slave: float(slave.twin), lambda _: "twice"),
     Rule("failing", 3, 3, inf, 2, 2, lambda slave: slave.failures, _count),
 )
+#: The alerts of the machine, which all lanes of a host have in common.
+MACHINE: Final = frozenset((*(rule.reason for rule in _STATS_RULES), "clock"))
 #: The step in which the alert shows the length of a silence.
 _STEP: Final = timedelta(seconds=30)
 
@@ -106,7 +110,7 @@ def judge(slave: Slave, now: datetime) -> tuple[Alert, ...]:
         silence -= silence % _STEP if silence > _STEP else timedelta()
         since = before[reason].since if reason in before else now
         found.append(Alert(reason, short_span(silence), since, weight))
-    if slave.stats:
+    if slave.stats and not slave.is_behind:
         found += _broken(_STATS_RULES, slave.stats[-1], before, now)
     found += _broken(_SLAVE_RULES, slave, before, now)
     found.sort(key=lambda alert: -alert.weight)

@@ -20,7 +20,7 @@ from __future__ import annotations
 import operator
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from piwheels.console.model.slave import State
 
@@ -33,13 +33,17 @@ if TYPE_CHECKING:
 
 
 class Row(NamedTuple):
-    """A row of the fleet table: a slave with the values that are shown, sorted and filtered."""
+    """A row of the fleet table: a slave with the values that are shown, sorted and filtered.
+
+    *branch*: it is below the row of its board, which shows the values of the machine.
+    """
 
     slave: Slave
     state: State
     elapsed: timedelta
     command: Command | None = None
     gone: bool = False
+    branch: Literal["", "├", "└"] = ""
 
 
 class QueryError(ValueError):

@@ -147,6 +147,11 @@ class Slave:
     joins: int = 1
     #: Whether another slave that is alive has this label.
     twin: bool = False
+    #: The host that it is a lane of (``""``: it is none, or that is not known yet), and its number.
+    host: str = ""
+    lane: int = 0
+    #: Whether another lane stands for the machine: only one has the alerts of the machine.
+    is_behind: bool = False
     #: Increased by each change that is visible, except for the passing of time.
     version: int = 0
 
@@ -165,6 +170,11 @@ class Slave:
             return State.EXPIRED
         quiet = limit / 2 if self.reported in (State.SEND, State.CLEAN) else min(QUIET, limit / 2)
         return State.SILENT if silence > quiet else self.reported
+
+    @property
+    def name(self) -> str:
+        """The label, with the number of a lane: ``pi5-01/2``."""
+        return f"{self.label}/{self.lane}" if self.host else self.label
 
     @property
     def failures(self) -> int:

@@ -56,6 +56,9 @@ class SimulateConfig(Common):
     """
 
     slaves: int = option(default=50, metavar="NUMBER", help="how many slaves", parse=_count)
+    hosts: int = option(
+        default=6, metavar="NUMBER", help="how many hosts of one to four lanes", parse=_count
+    )
     seed: int = option(default=1, metavar="NUMBER", help="the same seed gives the same events")
     speed: float = option(
         default=1.0, metavar="FACTOR", help="the speed, as a multiple of real time", parse=_positive
@@ -118,8 +121,9 @@ def main(config: SimulateConfig) -> int:
     clock = ConsoleClock()
     now = clock()
     world = World(
-        config.slaves, config.seed, now - config.history, pace=config.speed, hostile=config.hostile
-    )
+        config.slaves, config.seed, now - config.history, hosts=config.hosts, pace=config.speed,
+        hostile=config.hostile,
+    )  # fmt: skip
     world.live_until(now)
     sys.stdout.write(f"attach with: {attach_line(config.addresses)}\n")
     sys.stdout.flush()

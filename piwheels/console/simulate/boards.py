@@ -5,13 +5,13 @@ The stats of a board are a function of time alone, so that those of the past nee
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from math import floor, sin
 from typing import TYPE_CHECKING, Final
 
-from piwheels.console.simulate.inventory import ABIS, MODELS, RACK
-from piwheels.core.states import SlaveInfo, SlaveStats
+from piwheels.console.simulate.inventory import ABIS, HOSTS, MODELS, RACK
+from piwheels.core.states import Offer, SlaveInfo, SlaveStats
 
 if TYPE_CHECKING:
     from random import Random
@@ -32,7 +32,8 @@ _HOSTILE: Final = (
 class Board:
     """A build machine. Builds take *speed* times as long as usual; *phase* shifts its stats.
 
-    *period* is the seconds between its stats; *skew*: its clock minus the true time.
+    *period* is the seconds between its stats; *skew*: its clock minus the true time. If it is one
+    of several lanes of a *host*, it builds for one after another of the targets that it *offers*.
     """
 
     info: SlaveInfo
@@ -44,6 +45,9 @@ class Board:
     disk: int
     heat: float
     skew: timedelta
+    host: str = ""
+    lane: int = 0
+    offers: tuple[Offer, ...] = ()
 
     def next_stats(self, after: datetime) -> datetime:
         """Return the time of its next stats."""
@@ -136,6 +140,35 @@ def make_boards(count: int, random: Random, pace: float, *, hostile: bool) -> li
                 _skew(random, hostile=hostile),
             )
         )  # fmt: skip
+    return made
+
+
+def make_hosts(count: int, random: Random, pace: float) -> list[Board]:
+    """Return the lanes of *count* hosts, one to four of each; a single lane is a usual slave."""
+    made: list[Board] = []
+    for index in range(count):
+        prefix, revision, memory, speed, platforms = HOSTS[index % len(HOSTS)]
+        offers = tuple(
+            Offer(abi.tag[2:], abi.tag, platform) for platform in platforms for abi in ABIS
+        )
+        lanes = (4, 2, 3, 1)[index % 4]
+        first = offers[index % len(offers)]
+        info = SlaveInfo(
+            timedelta(hours=3) / pace, max(timedelta(minutes=5) / pace, timedelta(seconds=10)),
+            *first, f"{prefix}-{index + 1:02}", "Debian", "13", revision,
+            f"{random.getrandbits(64):016x}",
+        )  # fmt: skip
+        board = Board(
+            info, "", speed, random.uniform(0, 1000), random.uniform(5, 10) / pace, memory * _GIB,
+            256 * _GIB, random.uniform(0, 15), timedelta(),
+        )  # fmt: skip
+        if lanes == 1:
+            made.append(board)
+        made += [
+            replace(board, host=info.label, lane=lane, offers=offers)
+            for lane in range(1, lanes + 1)
+            if lanes > 1
+        ]
     return made
 
 

@@ -95,6 +95,13 @@ MODELS: Final = (
     ("pi5", "d04170", 8, 0.45),
     ("pi3", "a020d3", 1, 2.4),
 )
+#: Hosts with several lanes: the prefix of the label, the revision, memory in GiB, relative duration
+#: of builds, and the platforms that they build for.
+HOSTS: Final = (
+    ("duo", "d04170", 16, 0.4, ("linux_aarch64", "linux_armv7l")),
+    ("pc", "", 32, 0.2, ("linux_x86_64", "musllinux_1_2_x86_64")),
+    ("trio", "c03115", 8, 0.9, ("linux_armv7l",)),
+)
 #: Slots of a rack.
 RACK: Final = 20
 

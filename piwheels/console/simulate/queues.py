@@ -22,13 +22,13 @@ BUILD: Final = 460
 class Queues:
     """The queue of each ABI, in proportion to its number of *boards*."""
 
-    def __init__(self, boards: Mapping[str, int], random: Random) -> None:
+    def __init__(self, boards: Mapping[str, float], random: Random) -> None:
         self._random = random
         self._queues: dict[str, deque[tuple[Project, str]]] = {}
         self._rates: dict[str, float] = {}
         for abi in ABIS:
             count = boards.get(abi.tag, 0)
-            first = (random_version(random) for _ in range(abi.begin * count + 3))
+            first = (random_version(random) for _ in range(int(abi.begin * count + 3)))
             self._queues[abi.tag] = deque(first)
             self._rates[abi.tag] = abi.filling * count / BUILD
 
@@ -50,6 +50,13 @@ class Queues:
     def pending(self) -> dict[str, int]:
         """Return the lengths of the queues, by ABI."""
         return {tag: len(queue) for tag, queue in self._queues.items()}
+
+    def find(self, job: Job) -> dict[str, int]:
+        """Return the places of a version, from 1, by ABI; 0 where it does not wait."""
+        return {
+            tag: next((at for at, (one, v) in enumerate(queue, 1) if (one.name, v) == job), 0)
+            for tag, queue in self._queues.items()
+        }
 
     def heads(self, most: int) -> list[QueueHead]:
         """Return the head of each queue, at most *most* versions."""

@@ -199,12 +199,8 @@ class Server:
                 if (history := world.history(data)) is None:
                     raise Refused("HISTORY", f"there is no slave {data}")
                 return history
-            case "FIGURES":
-                return list(world.stats)
-            case "QUEUE":
-                return world.heads(min(data, 1000))
-            case "BUILDS":
-                return list(reversed(world.builds))[:data]
+            case "FIGURES" | "QUEUE" | "BUILDS" | "HOSTS" | "TARGETS" | "POSITION":
+                return world.answer(msg, data)
             case "LOG":
                 return self._log(*data)
             case "WATCH":

@@ -81,6 +81,8 @@ class Slave:
     killed: bool = False
     skipped: bool = False
     paused: bool = False
+    #: All slaves of its machine, if it is one of several lanes.
+    lanes: list[Slave] = field(default_factory=list)
     #: When it will fall silent.
     vanishes_at: datetime | None = None
 
@@ -96,9 +98,9 @@ class Slave:
 
     def stats(self, at: datetime) -> SlaveStats:
         """Return its stats at *at*."""
-        if self.work is None:
-            return self.board.stats(at, None, 0)
-        return self.board.stats(at, self.work.since, self.work.project.memory)
+        works = [each.work for each in self.lanes or (self,) if each.work is not None]
+        since = min((work.since for work in works), default=None)
+        return self.board.stats(at, since, sum(work.project.memory for work in works))
 
     def receive(self, message: str, data: Any, now: datetime) -> None:
         """Store a reply of the master, and the transition that it causes."""

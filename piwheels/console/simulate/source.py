@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 _PAST: Final = timedelta(hours=3)
 
 
-def simulated_session(slaves: int, seed: int, now: datetime) -> tuple[SimulatedFarm, Session]:
+def simulated_session(
+    slaves: int, seed: int, now: datetime, *, hosts: int = 0
+) -> tuple[SimulatedFarm, Session]:
     """Return a farm with some hours of history, and a session that can attach to it at *now*."""
-    world = World(slaves, seed, now - _PAST)
+    world = World(slaves, seed, now - _PAST, hosts=hosts)
     world.live_until(now)
     farm = SimulatedFarm(world, now)
     addresses: dict[Wire, str] = {"status": farm.name, "control": farm.name, "console": farm.name}
@@ -64,14 +66,10 @@ class SimulatedFarm:
                 return Welcome(1, self._world.info, paused=False)
             case "SLAVES":
                 return self._world.replay(data, 2000, self.now)
-            case "FIGURES":
-                return list(self._world.stats)
             case "HISTORY":
                 return self._world.history(data) or []
-            case "QUEUE":
-                return self._world.heads(data)
-            case "BUILDS":
-                return list(reversed(self._world.builds))[:data]
+            case "FIGURES" | "QUEUE" | "BUILDS" | "HOSTS" | "TARGETS" | "POSITION":
+                return self._world.answer(msg, data)
             case "LOG":
                 text = self._world.log(data[0]) or ""
                 return LogPart(data[1], text[data[1] :], len(text))

@@ -8,31 +8,37 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from datetime import datetime, timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
-from piwheels.console.simulate.boards import make_boards
+from piwheels.console.simulate.boards import make_boards, make_hosts
 from piwheels.console.simulate.buildlog import build_log
 from piwheels.console.simulate.counters import Counters
 from piwheels.console.simulate.queues import Queues
 from piwheels.console.simulate.slaves import Slave, Work, begin_work
 from piwheels.core.codec import NoData
+from piwheels.core.errors import BadMessage
 from piwheels.core.protocols import (
     BuildOutcome,
     CommandReport,
+    Lane,
     Output,
-    QueueHead,
+    Position,
     Rejection,
     SlaveEvent,
+    TargetState,
 )
 from piwheels.core.states import MasterInfo, MasterStats
+from piwheels.core.wheels.targets import Target, family
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from piwheels.console.simulate.boards import Board
+    from piwheels.console.simulate.inventory import Project
+    from piwheels.core.protocols import Job
     from piwheels.core.states import Transition
 
     #: The events that consoles receive.
@@ -52,23 +58,38 @@ TAIL: Final = 2**16
 class World:
     """A farm of *count* slaves that started at *now*; *seed* determines all events.
 
-    It runs *pace* times as fast as a real farm. In a *hostile* one, labels, clocks and logs are so.
+    It has so many *hosts* of several lanes, too; then there is a target without a slave. It runs
+    *pace* times as fast as a real farm. In a *hostile* one, labels, clocks and logs are so.
     """
 
     def __init__(
-        self, count: int, seed: int, now: datetime, *, pace: float = 1, hostile: bool = False
+        self,
+        count: int,
+        seed: int,
+        now: datetime,
+        *,
+        hosts: int = 0,
+        pace: float = 1,
+        hostile: bool = False,
     ) -> None:
         self.random = Random(seed)  # noqa: S311 (a game)
         self.pace = pace
         self.hostile = hostile
         self.paused = False
         self.boards = make_boards(count, self.random, pace, hostile=hostile)
+        self.boards += make_hosts(hosts, self.random, pace)
         self.slaves: dict[int, Slave] = {}
+        #: The slaves of each host with several lanes.
+        self._lanes: defaultdict[str, list[Slave]] = defaultdict(list)
         self.builds: deque[BuildOutcome] = deque(maxlen=PAST)
         self.stats: deque[MasterStats] = deque(maxlen=KEPT_STATS)
         #: The slaves whose logs are followed, each with the length that was sent.
         self.watched: dict[int, int] = {}
-        boards = Counter(board.info.native_abi for board in self.boards)
+        boards: defaultdict[str, float] = defaultdict(float)
+        for board in self.boards:
+            abis = [offer.abi for offer in board.offers] or [board.info.native_abi]
+            for abi in abis:
+                boards[abi] += 1 / (len(abis) * board.speed if board.offers else 1)
         self._queues = Queues(boards, self.random)
         self._counters = Counters()
         self._events: list[Event] = []
@@ -86,6 +107,7 @@ class World:
         """Start the master: without slaves, and with numbers from 1."""
         self.info = MasterInfo(now, "farm.example", "Debian", "13", "d04170", "10000000feedbeef")
         self.slaves.clear()
+        self._lanes.clear()
         self.watched.clear()
         self.paused = False
         self._plan.clear()
@@ -154,6 +176,9 @@ class World:
     def _join(self, board: Board, now: datetime) -> None:
         slave = Slave(next(self._ids), board, now)
         self.slaves[slave.number] = slave
+        if board.host:
+            slave.lanes = self._lanes[board.host]
+            slave.lanes.append(slave)
         if board.fault == "flapping":
             slave.vanishes_at = now + timedelta(seconds=self.random.uniform(20, 120)) / self.pace
         slave.move("ACK", NoData, now)
@@ -194,7 +219,7 @@ class World:
             return
         if self.paused or slave.paused:
             self._reply(slave, now, "SLEEP", data=True)
-        elif (following := self._queues.next(slave.board.info.native_abi)) is None:
+        elif (following := self._next(slave, now)) is None:
             self._reply(slave, now, "SLEEP", data=False)
         else:
             number = next(self._numbers)
@@ -204,6 +229,15 @@ class World:
             self._start_build(slave, work, now)
             return
         self._plan_at(slave.board.next_stats(now), self._ask, slave)
+
+    def _next(self, slave: Slave, now: datetime) -> tuple[Project, str] | None:
+        """Take the next version for a slave. Often a lane builds it for another target."""
+        board = slave.board
+        if board.offers and self.random.random() < 0.5:
+            target = self.random.choice(board.offers)._asdict()
+            board.info = board.info._replace(**{f"native_{key}": it for key, it in target.items()})
+            self._publish(slave, now, "HELLO", board.info)
+        return self._queues.next(board.info.native_abi)
 
     def _start_build(self, slave: Slave, work: Work, now: datetime) -> None:
         slave.work, slave.sent = work, 0
@@ -265,6 +299,8 @@ class World:
     def _leave(self, slave: Slave, now: datetime, back_after: float | None) -> None:
         """Remove a slave; its board joins again after *back_after* seconds (``None``: it has)."""
         del self.slaves[slave.number]
+        if slave.board.host:
+            slave.lanes.remove(slave)
         self.watched.pop(slave.number, None)
         if slave.work is not None and not slave.skipped:
             abi, work = slave.board.info.native_abi, slave.work
@@ -321,9 +357,60 @@ class World:
         slave = self.slaves.get(number)
         return None if slave is None else list(slave.history)
 
-    def heads(self, most: int) -> list[QueueHead]:
-        """Return the head of each ABI's build queue, at most *most* versions."""
-        return self._queues.heads(most)
+    def answer(self, msg: str, data: Any) -> Any:
+        """Return the answer to a request that only asks about the farm as it is."""
+        match msg:
+            case "FIGURES":
+                return list(self.stats)
+            case "QUEUE":
+                return self._queues.heads(min(data, 1000))
+            case "BUILDS":
+                return list(reversed(self.builds))[:data]
+            case "HOSTS":
+                return self.lanes(data)
+            case "TARGETS":
+                return self.targets()
+            case "POSITION":
+                return self.position(data)
+        raise BadMessage(f"{msg} has no handler")
+
+    def lanes(self, after: int) -> list[Lane]:
+        """Return the slaves with numbers above *after* that are lanes of hosts."""
+        return [
+            Lane(number, slave.board.host, slave.board.lane)
+            for number, slave in self.slaves.items()
+            if slave.board.host and number > after
+        ]
+
+    def targets(self) -> list[TargetState]:
+        """Return the queue of each target: that of its ABI. Nobody builds for the last one."""
+        pending, offered = self._queues.pending(), self._offered()
+        found = [
+            TargetState(platform, abi, pending[abi], count)
+            for (platform, abi), count in sorted(offered.items())
+        ]
+        if any(board.host for board in self.boards):
+            found.append(TargetState("linux_riscv64", "cp314", 37, 0, self.info.started))
+            found.append(TargetState("linux_i686", "cp39", 0, 0, skip="EOL"))
+        return found
+
+    def _offered(self) -> Counter[Target]:
+        """Return how many slaves offer each target."""
+        offered: Counter[Target] = Counter()
+        for slave in self.slaves.values():
+            own = slave.board.info[2:5]
+            offered.update({Target(family(one[2]), one[1]) for one in slave.board.offers or [own]})
+        return offered
+
+    def position(self, job: Job) -> list[Position]:
+        """Return the place of a version in the queue of each target."""
+        places, pending = self._queues.find(job), self._queues.pending()
+        why = ["waits for 2h10", "4,210 downloads a month"]
+        return [
+            Position(*target, places[target.abi], pending[target.abi], why)
+            for target in sorted(self._offered())
+            if places[target.abi]
+        ]
 
     def watch(self, number: int, now: datetime) -> Output | None:
         """Follow the log of a slave's builds; return the log so far."""

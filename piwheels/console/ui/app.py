@@ -32,9 +32,12 @@ from piwheels.console.ui.screens.master import MasterScreen
 from piwheels.console.ui.screens.menu import CommandsScreen
 from piwheels.console.ui.screens.queue import QueueScreen
 from piwheels.console.ui.screens.slave import SlaveScreen
+from piwheels.console.ui.screens.targets import TargetsScreen
+from piwheels.console.ui.screens.why import WhyScreen
 from piwheels.console.ui.theme import next_theme, suitable
 from piwheels.console.ui.widgets.line_list import TonedApp
 from piwheels.core.clock import SYSTEM
+from piwheels.core.protocols import Job
 from piwheels.core.words import counted
 
 if TYPE_CHECKING:
@@ -72,12 +75,15 @@ _SCREENS: Final[dict[str, type[FarmScreen]]] = {
 }
 
 
+_STYLES: Final = ("app", "slave", "log", "targets", *_SCREENS)
+
+
 class ConsoleApp(TonedApp, inherit_bindings=False):
     """The console's screens over *session*. *clock* gives console time."""
 
     TITLE = "piw-console"
     # All at once: loading a screen's own file when it first shows would restyle everything.
-    CSS_PATH: ClassVar[Any] = [f"css/{name}.tcss" for name in ("app", "slave", "log", *_SCREENS)]
+    CSS_PATH: ClassVar[Any] = [f"css/{name}.tcss" for name in _STYLES]
     MODES: ClassVar[dict[str, Any]] = dict(_SCREENS)
     DEFAULT_MODE = "fleet"
     COMMANDS = {ConsoleCommands}  # noqa: RUF012 (as Textual has it)
@@ -414,6 +420,19 @@ class ConsoleApp(TonedApp, inherit_bindings=False):
     def open_slave(self, slave_id: int) -> None:
         """Open the screen of a slave."""
         self.push_screen(SlaveScreen(slave_id))
+
+    def action_targets(self) -> None:
+        """Open the screen of the targets."""
+        if not isinstance(self.screen, TargetsScreen):
+            self.push_screen(TargetsScreen())
+
+    def open_why(self, package: str, version: str = "") -> None:
+        """Show why a version waits (``""``: the one of *package* that the console knows of)."""
+        version = version or self.session.version_of(package)
+        if package and version:
+            self.push_screen(WhyScreen(self.session, Job(package, version)))
+        else:
+            self.flash("name a version: :why NAME VERSION", error=True)
 
     def open_log(self, slave_id: int, build: PastBuild | None = None) -> None:
         """Open the log of *build*, by default of the slave's running build."""

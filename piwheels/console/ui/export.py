@@ -22,7 +22,7 @@ def as_json(slave: Slave) -> str:
     known = {each.name: getattr(slave, each.name) for each in dataclasses.fields(slave)}
     known["stats"] = slave.stats[-1] if slave.stats else None
     known["alerts"] = [str(alert) for alert in slave.alerts]
-    for name in ("builds", "timeline", "version"):
+    for name in ("builds", "timeline", "is_behind", "version"):
         del known[name]
     return json.dumps(plain(known))
 

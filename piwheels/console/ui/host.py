@@ -90,6 +90,9 @@ class Host(Protocol):
     def open_log(self, slave_id: int, build: PastBuild | None = None) -> None:
         """Open the log of *build*, by default of the slave's running build."""
 
+    def open_why(self, package: str, version: str = "") -> None:
+        """Show why a version waits (``""``: the one of *package* that the console knows of)."""
+
     def open_fleet(self, filter_text: str) -> None:
         """Show the slaves that match a filter."""
 
@@ -138,6 +141,9 @@ class CommandHost(Host, Protocol):
 
     def use_rate(self, rate: float) -> None:
         """Refresh *rate* times per second."""
+
+    def action_targets(self) -> None:
+        """Open the screen of the targets."""
 
     def action_commands(self) -> None:
         """Show all commands of this session."""

@@ -87,10 +87,17 @@ def _slave(console: CommandHost, text: str) -> None:
     console.open_fleet(text)
 
 
+def _why(console: CommandHost, text: str) -> None:
+    package, _, version = text.partition(" ")
+    console.open_why(package, version.strip())
+
+
 _PLACES: Final = (
     Entry("fleet", "all slaves, or those of a filter", lambda it, to: it.open_fleet(to), "WHAT"),
     Entry("slave", "a slave by its number or label", _slave, "ID"),
     Entry("group", "by abi, rack or os; without: slaves", lambda it, by: it.group(by), "BY"),
+    Entry("targets", "the queue of each target", lambda it, _: it.action_targets()),
+    Entry("why", "why a version is where it is in the queues", _why, "NAME VERSION"),
     Entry("commands", "all commands and their outcomes", lambda it, _: it.action_commands()),
     Entry("help", "keys and symbols", lambda it, _: it.action_help()),
 )  # fmt: skip

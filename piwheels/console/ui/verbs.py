@@ -153,6 +153,6 @@ def explain(session: Session, excluded: dict[int, str]) -> str:
     if len(excluded) == 1:
         ((slave_id, why),) = excluded.items()
         slave = session.farm.slaves.get(slave_id)
-        return f"#{slave_id} {clean(slave.label)} {why}" if slave else f"#{slave_id} {why}"
+        return f"#{slave_id} {clean(slave.name)} {why}" if slave else f"#{slave_id} {why}"
     whys = sorted(set(excluded.values()))
     return f"{len(excluded):,} excluded: each {' or '.join(whys)}" if whys else ""

@@ -21,7 +21,15 @@ from typing import TYPE_CHECKING, Any, Final
 from piwheels.console.model.events import Answer
 from piwheels.core import codec
 from piwheels.core.errors import Fatal
-from piwheels.core.protocols import BuildOutcome, CommandReport, Protocol, QueueHead, SlaveEvent
+from piwheels.core.protocols import (
+    BuildOutcome,
+    CommandReport,
+    Lane,
+    Protocol,
+    QueueHead,
+    SlaveEvent,
+    TargetState,
+)
 from piwheels.core.states import MasterInfo, MasterStats
 
 if TYPE_CHECKING:
@@ -62,7 +70,9 @@ RECORDED: Final = Protocol(
         "SLAVE": SlaveEvent,
         "OUTCOME": BuildOutcome,
         "COMMAND": CommandReport,
+        "LANE": Lane,
         "QUEUE": list[QueueHead],
+        "TARGETS": list[TargetState],
     },
     {},
 )
@@ -72,7 +82,10 @@ _NAMES: Final[dict[type, str]] = {
     SlaveEvent: "SLAVE",
     BuildOutcome: "OUTCOME",
     CommandReport: "COMMAND",
+    Lane: "LANE",
 }
+#: The answers that are recorded whole: each replaces the one before.
+WHOLE: Final = ("QUEUE", "TARGETS")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -100,7 +113,7 @@ class Recorder:
             raise Fatal(f"cannot record into {path}: {exc.strerror}") from exc
         self._path = path
         self._records: list[Record] = []
-        self._heads: list[QueueHead] | None = None
+        self._answers: dict[str, Any] = {}
         self._flushed: datetime | None = None
         self._keyframe_at: datetime | None = None
         self._since_keyframe = 0
@@ -117,9 +130,10 @@ class Recorder:
         for event, past in _messages_of(incoming.event):
             self._records.append((micros(at), past or incoming.past, _NAMES[type(event)], event))
             self._since_keyframe += 1
-        if isinstance(incoming.event, Answer) and incoming.event.msg == "QUEUE":
-            self._heads = incoming.event.data
-            self._records.append((micros(at), True, "QUEUE", self._heads))
+        match incoming.event:
+            case Answer(msg=msg, data=data, refused="") if msg in WHOLE:
+                self._answers[msg] = data
+                self._records.append((micros(at), True, msg, data))
         self._flushed = self._flushed or at
         self._keyframe_at = self._keyframe_at or at
         if at - self._flushed >= FLUSH_EVERY or len(self._records) >= BLOCK_EVENTS:
@@ -150,8 +164,7 @@ class Recorder:
         most = max(1, KEYFRAME_STATS // max(1, len(farm.slaves)))
         events = _newest_stats(farm.as_events(), most)
         picture: list[Record] = [(moment, True, _NAMES[type(event)], event) for event in events]
-        if self._heads is not None:
-            picture.append((moment, True, "QUEUE", self._heads))
+        picture += [(moment, True, msg, data) for msg, data in self._answers.items()]
         return picture
 
     def _put(self, kind: bytes, records: list[Record]) -> None:
@@ -205,12 +218,14 @@ def _messages_of(event: Event) -> Iterator[tuple[Any, bool]]:
             return
         case Answer(msg="HELLO", data=welcome):
             yield welcome.info, True
-        case Answer(msg="SLAVES" | "FIGURES", data=reported):
+        case Answer(msg="SLAVES" | "HOSTS" | "FIGURES", data=reported):
             for one in reported:
                 yield one, True
         case Answer(msg="BUILDS", data=builds):
             for one in reversed(builds):
                 yield one, True
+        case Lane():
+            yield event, True
         case MasterInfo() | MasterStats() | SlaveEvent() | BuildOutcome() | CommandReport():
             yield event, False
 

@@ -19,6 +19,7 @@ from piwheels.console.wire.recorder import (
     MAX_BLOCK,
     RECORD,
     RECORDED,
+    WHOLE,
     micros,
 )
 from piwheels.core import codec
@@ -227,5 +228,5 @@ class Replay:
 
 def _event(msg: str, data: Any) -> Event:
     checked = RECORDED.received(msg, data)
-    event: Event = Answer(0, "QUEUE", checked) if msg == "QUEUE" else checked
+    event: Event = Answer(0, msg, checked) if msg in WHOLE else checked
     return event

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from piwheels.core.wheels.targets import FIRST, Target
@@ -62,6 +62,8 @@ class Queue:
     def __init__(self) -> None:
         #: The rows, by the target that they name; active targets without rows have an empty list.
         self.rows: dict[Target, list[Pending]] = {}
+        # Those that slaves of one owner may not have yet, by target and owner.
+        self._kept: dict[Target, dict[str, list[Pending]]] = {}
         #: The first failures of the builds that need a second opinion.
         self.failures: dict[Assignment, Failure] = {}
         #: What is being built or stored, and how many slaves have each: one, unless a slave
@@ -88,7 +90,7 @@ class Queue:
     def replace(self, targets: Iterable[Target], rows: Iterable[Pending], instant: Instant) -> None:
         """Replace the rows; *targets* are the active ones."""
         self.rows = {target: [] for target in (*targets, FIRST)}
-        self.failures = {}
+        self.failures, self._kept = {}, {}
         self.stale = False
         self._ended = {
             job: recent
@@ -99,10 +101,23 @@ class Queue:
             if self._is_over(row):
                 self.stale = True  # unless the queue is old, it has to be built again
             elif not self.is_deleted(row[:2]):
-                self.rows.setdefault(row.target, []).append(row)
                 if (failure := failure_of(row, instant)) is not None:
                     self.failures[*row[:2], row.target] = failure
+                self._list_for(row, instant.now).append(row)
         self._deleted.clear()
+
+    def _list_for(self, row: Pending, now: float) -> list[Pending]:
+        """Return the list to which *row* belongs."""
+        failure = self.failures.get((*row[:2], row.target))
+        if failure is None or failure.due <= now:
+            return self.rows.setdefault(row.target, [])
+        return self._kept.setdefault(row.target, {}).setdefault(failure.owner, [])
+
+    def _lists(self, target: Target, owner: str) -> Iterator[list[Pending]]:
+        """Yield the lists of rows that slaves of *owner* may have for *target*."""
+        for where in serving(target):
+            yield self.rows.get(where, [])
+            yield from (rows for kept, rows in self._kept.get(where, {}).items() if kept != owner)
 
     def next(
         self,
@@ -116,19 +131,19 @@ class Queue:
         What to *avoid* stays for other slaves, and so does what *owner* may not confirm. A version
         that may begin with any target is built for the first one of *targets*.
         """
-        found: tuple[Pending, Target, int] | None = None
+        found: tuple[Pending, Target, list[Pending]] | None = None
         for target in filter(self.is_active, targets):
-            for where in serving(target):
-                for place, row in enumerate(self.rows.get(where, ())):
+            for rows in self._lists(target, owner):
+                for row in rows:
                     if found is not None and _order(row) >= _order(found[0]):
                         break
-                    if self._is_free(row, target, now, owner) and (*row[:2], target) not in avoid:
-                        found = row, target, place
+                    if self._is_free(row, target, now) and (*row[:2], target) not in avoid:
+                        found = row, target, rows
                         break
         if found is None:
             return None
-        row, target, place = found
-        del self.rows[row.target][place]
+        row, target, rows = found
+        rows.remove(row)
         self.stale = True
         assignment = *row[:2], target
         self._taken[assignment] = row
@@ -153,11 +168,10 @@ class Queue:
         found = (self.failures.get((package, version, where)) for where in serving(target))
         return next(filter(None, found), None)
 
-    def _is_free(self, row: Pending, target: Target, now: float, owner: str) -> bool:
-        """Return whether a slave of *owner* may build *row* for *target* now."""
+    def _is_free(self, row: Pending, target: Target, now: float) -> bool:
+        """Return whether no build excludes that of *row* for *target* now."""
         job = row[:2]
-        failure = self.failures.get((*job, row.target))
-        if (failure and not failure.may_confirm(owner, now)) or self._is_over(row):
+        if self._is_over(row):
             return False
         if job not in self._under_way:
             return True
@@ -248,13 +262,14 @@ class Queue:
         pause = RETRY * 2 ** min(self._unstored[assignment] - 1, 20)
         self._wait(assignment, now + min(pause, LONGEST_RETRY))
 
-    def put_back(self, assignment: Assignment) -> None:
+    def put_back(self, assignment: Assignment, now: float) -> None:
         """Return what a lost slave was to build to its place in the queue."""
         row = self._taken.pop(assignment, None)
         if row is None or row.target not in self.rows or self.is_deleted(row[:2]):
             return
-        if row not in self.rows[row.target] and not self._is_over(row):
-            insort(self.rows[row.target], row, key=_order)
+        rows = self._list_for(row, now)
+        if row not in rows and not self._is_over(row):
+            insort(rows, row, key=_order)
 
     def _wait(self, assignment: Assignment, until: float) -> None:
         self.leased[assignment] = until
@@ -269,8 +284,9 @@ class Queue:
     def delete(self, package: str, version: str | None) -> None:
         """Remove a version of *package* (``None``: all), also from a queue that is on its way."""
         self._deleted.add((package, version))
-        for target, rows in self.rows.items():
-            self.rows[target] = [row for row in rows if not self.is_deleted(row[:2])]
+        kept = chain.from_iterable(lists.values() for lists in self._kept.values())
+        for rows in chain(self.rows.values(), kept):
+            rows[:] = [row for row in rows if not self.is_deleted(row[:2])]
 
     def is_deleted(self, job: Job) -> bool:
         """Return whether *job* was deleted since the last queue arrived."""

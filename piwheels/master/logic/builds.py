@@ -79,7 +79,9 @@ class Builds(Sessions):
         answer(slave, msg, data, instant)
         effects: list[SlaveEffect] = [Reply(slave.address, msg, data)]
         if msg not in ("ACK", "CONT"):
-            effects.append(Publish(slave.slave_id, instant.at, msg, data))
+            # Consoles know the target by the last HELLO: they get the version only.
+            about = data[:2] if msg == "BUILD" else data
+            effects.append(Publish(slave.slave_id, instant.at, msg, about))
         return effects
 
     def _end(self, slave: SlaveState, instant: Instant) -> list[SlaveEffect]:
@@ -98,7 +100,7 @@ class Builds(Sessions):
         # have been built: then only the database knows.
         free = assignment is not None and assignment not in self.queue.active and not slave.doubtful
         if assignment is not None and free and "SKIP" not in slave.commands:
-            self.queue.put_back(assignment)
+            self.queue.put_back(assignment, instant.now)
         return effects
 
     def _drop_build(self, slave: SlaveState, instant: Instant) -> list[SlaveEffect]:
@@ -211,10 +213,10 @@ class Builds(Sessions):
         return [*effects, *self._report_fitness(intake, instant)]
 
     def _has_others(self, slave: SlaveState, now: float) -> bool:
-        """Return whether other slaves build for the target of *slave*."""
-        builder = builder_of(slave)
+        """Return whether slaves of other machines build for the target of *slave*."""
+        own = builder_of(slave)[:2]
         return any(
-            builder_of(other) != builder
+            builder_of(other)[:2] != own
             and not self.fitness.reason(other, now)
             and slave.target in {offer.target for offer in other.offers}
             for other in self.slaves.values()

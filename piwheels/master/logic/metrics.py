@@ -18,6 +18,7 @@ from piwheels.master.messages import (
     FleetSeen,
     PagesPending,
     StatsPublished,
+    TargetsSeen,
     TasksSeen,
     TransfersCounted,
     UpstreamSeen,
@@ -60,6 +61,7 @@ class Metrics:
         self._tasks: tuple[float, TasksSeen] | None = None
         self._stats: MasterStats | None = None
         self._fleet = FleetSeen({}, [])
+        self._targets: TargetsSeen | None = None
         self._transfers: TransfersCounted | None = None
         self._pages: int | None = None
         self._upstream: UpstreamSeen | None = None
@@ -74,6 +76,7 @@ class Metrics:
         message: TasksSeen
         | StatsPublished
         | FleetSeen
+        | TargetsSeen
         | TransfersCounted
         | PagesPending
         | UpstreamSeen,
@@ -88,6 +91,8 @@ class Metrics:
             case FleetSeen(lost=lost):
                 self._fleet = message
                 self._lost += len(lost)
+            case TargetsSeen():
+                self._targets = message
             case TransfersCounted():
                 self._transfers = message
             case PagesPending(count):
@@ -148,6 +153,8 @@ class Metrics:
         return found
 
     def _others(self) -> Iterator[Metric]:
+        if self._targets is not None:
+            yield from _of_targets(self._targets)
         if (seen := self._transfers) is not None:
             yield GaugeMetricFamily(
                 "piwheels_transfers_open", "Files that are expected.", value=seen.open
@@ -218,6 +225,23 @@ def _tasks(tasks: Iterable[TaskReport]) -> Iterator[Metric]:
         turn.add_metric([name], turns[name])
         refused.add_metric([name], bad[name])
     yield from (handling, turn, refused)
+
+
+def _of_targets(seen: TargetsSeen) -> Iterator[Metric]:
+    labels = ("platform", "abi")
+    waiting = GaugeMetricFamily(
+        "piwheels_target_versions", "Versions that wait for a build for a target.", labels=labels
+    )
+    slaves = GaugeMetricFamily(
+        "piwheels_target_slaves", "Slaves that build for a target.", labels=labels
+    )
+    for state in seen.targets:
+        waiting.add_metric(state[:2], state.pending)
+        slaves.add_metric(state[:2], state.slaves)
+    yield from (waiting, slaves)
+    yield GaugeMetricFamily(
+        "piwheels_targets_unserved", "Targets that wait without a slave.", value=seen.unserved
+    )
 
 
 def _gauges(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:

@@ -293,14 +293,20 @@ def _releases(data: ProjectData) -> list[tuple[str, ProjectRelease]]:
 
 
 def _last_builds(release: ProjectRelease) -> dict[str, ProjectBuild]:
-    return {build["abi_tag"]: build for build in _builds(release)}
+    return {target_words(build): build for build in _builds(release)}
 
 
 def _builds(release: ProjectRelease) -> list[ProjectBuild]:
     def order(build: ProjectBuild) -> tuple[Any, ...]:
-        return abi_key(build["abi_tag"]), build["build_id"]
+        return abi_key(build["abi_tag"]), build["platform"], build["build_id"]
 
     return sorted(release["builds"], key=order)
+
+
+def target_words(build: ProjectBuild) -> str:
+    """Return for what *build* was made: ``cp311 armv7l``; without its machine if it is unknown."""
+    platform = build["platform"].removeprefix("linux_").replace("musllinux_", "musl ")
+    return f"{build['abi_tag']} {platform}".strip()
 
 
 def _release_block(
@@ -358,7 +364,7 @@ def _build_line(
     build: ProjectBuild, logs: Mapping[int, str], fetches: Mapping[int, Sequence[Fetch]]
 ) -> BuildLine:
     return BuildLine(
-        abi=build["abi_tag"],
+        abi=target_words(build),
         status=build["status"],
         when=f"{build['built_at'].astimezone(UTC):%Y-%m-%d %H:%M} UTC",
         duration=duration_text(build["duration"]),

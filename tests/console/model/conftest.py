@@ -6,7 +6,7 @@ import pytest
 
 from piwheels.console.model.farm import FarmModel
 from piwheels.core.codec import NoData
-from piwheels.core.protocols import BuildOutcome, Job, SlaveEvent
+from piwheels.core.protocols import BuildOutcome, Job, Lane, SlaveEvent
 from piwheels.core.states import MasterInfo, MasterStats, SlaveInfo, SlaveStats
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -51,6 +51,14 @@ class FakeMaster:
         info = SlaveInfo(*limits, "311", abi, "linux_armv7l", label, "D", "12", "c03115", serial)
         self.say(number, "HELLO", info, at=at)
         return self.farm.slaves[number]
+
+    def lanes(self, *numbers, label="board"):
+        """Have the lanes of a host join together, and tell that they are lanes."""
+        joined = [self.hello(number, label=label, serial="beef") for number in numbers]
+        self.farm.tick(self.now)
+        for lane, number in enumerate(numbers, 1):
+            self.send(Lane(number, f"host of {label}", lane))
+        return joined
 
     def stats(self, number, *, at=None, skew=timedelta(), **stats):
         known = dict.fromkeys(SlaveStats._fields, 0) | {"load_average": 0.0, "cpu_temp": 0.0}

@@ -109,3 +109,15 @@ def test_failing_slaves_are_counted_separately(master):
     master.wait(40 * SECOND)
     pending(master, {"cp311": 9}, cp311=9)
     assert (queue(master).failing, queue(master).eta) == (3, None)
+
+
+def test_slaves_that_build_for_others_serve_the_abis_that_they_offer(master):
+    master.hello(1, abi="cp313")
+    pending(master, {"cp39": 6, "cp313": 4}, cp39=3, cp313=8, any=5)
+    assert [queue(master, abi).eta for abi in ("cp39", "any")] == [None, HOUR / 2]
+    assert queue(master, "any").note == "first builds, for any ABI"
+    master.farm.offered = frozenset({"cp39", "cp313"})
+    found = queue(master, "cp39")
+    assert (found.slaves, found.eta) == (0, HOUR / 2)
+    assert found.note == "its slaves build for others now"
+    assert queue(master, "cp313").note == ""

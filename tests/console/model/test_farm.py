@@ -8,7 +8,7 @@ from piwheels.console.model.farm import FarmModel
 from piwheels.console.model.journal import Kind
 from piwheels.console.model.replies import in_words
 from piwheels.console.model.slave import State
-from piwheels.core.protocols import BuildOutcome
+from piwheels.core.protocols import BuildOutcome, Lane
 from piwheels.core.states import MasterInfo
 
 SECOND, MINUTE, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(days=1)
@@ -412,3 +412,102 @@ def test_the_journal_says_that_a_failure_is_tried_again(master):
     details = [each.detail for each in master.farm.take_entries() if each.kind is Kind.FAIL]
     assert details == ["1m, no files, to be tried again"]
     assert in_words(master.farm.builds[-1]) == "numpy 1.0 failed, 1m, to be tried again"
+
+
+# Lanes --------------------------------------------------------------------------------------------
+
+
+def test_the_lanes_of_a_host_are_no_repeated_joins_and_no_twins(master):
+    lanes = master.lanes(1, 2, 3, 4)
+    for _ in range(3):
+        master.wait(20 * SECOND)
+        for number in range(1, 5):
+            master.stats(number)
+    assert [slave.alerts for slave in lanes] == [()] * 4
+    assert [slave.name for slave in lanes] == ["board/1", "board/2", "board/3", "board/4"]
+    twin = master.hello(5, label="board", serial="beef")
+    master.wait(20 * SECOND)
+    for number in range(1, 6):
+        master.stats(number)
+    master.wait(SECOND)
+    assert [alert.reason for alert in twin.alerts] == ["label"]
+
+
+def test_a_host_that_joins_again_and_again_is_flapping(master):
+    for start in (1, 3, 5):
+        master.lanes(start, start + 1)
+        master.wait(15 * SECOND)
+        for number in (start, start + 1):
+            master.say(number, "DIE")
+    last = master.lanes(7, 8)
+    master.wait(SECOND)
+    assert last[0].joins == 4
+    assert [alert.reason for slave in last for alert in slave.alerts] == ["flapping", "flapping"]
+
+
+def test_one_lane_has_the_alerts_of_the_machine(master):
+    one, two, three = master.lanes(1, 2, 3)
+    for number in (1, 2, 3):
+        master.stats(number, cpu_temp=90.0)
+    master.wait(SECOND)
+    assert [[str(alert) for alert in slave.alerts] for slave in (one, two, three)] == [
+        ["temp 90C"], [], [],
+    ]  # fmt: skip
+    warned = [entry[:2] for entry in master.entries() if "temp" in entry[2]]
+    assert warned == [(Kind.WARN, 1)]
+    master.say(1, "DIE")
+    master.stats(2, cpu_temp=90.0)
+    master.wait(SECOND)
+    assert [str(alert) for alert in two.alerts] == ["temp 90C"]
+    assert (one.alerts, three.alerts) == ((), ())
+
+
+def test_a_lane_that_builds_for_another_target_is_the_same_slave(master):
+    slave, _ = master.lanes(1, 2)
+    master.finish(1)
+    master.entries()
+    info = slave.info._replace(native_abi="cp313", native_py_version="313")
+    master.wait(SECOND)
+    joined, at = slave.joined, master.there
+    master.say(1, "HELLO", info)
+    master.build(1, "scipy")
+    assert master.farm.slaves[1] is slave
+    assert (slave.abi, slave.joined, slave.host) == ("cp313", joined, "host of board")
+    assert len(slave.builds) == 1
+    assert (at, "ABI", "cp313 linux_armv7l") in slave.timeline
+    assert master.entries() == []
+    master.say(1, "DIE")
+    master.say(1, "HELLO", info._replace(native_abi="cp314"))
+    assert master.farm.slaves[1] is not slave, "it had left"
+
+
+def test_a_slave_that_joins_again_as_another_one_is_no_lane(master):
+    slave, _ = master.lanes(1, 2)
+    again = master.hello(1, label="other")
+    assert (again.host, list(master.farm.lanes(slave))) == ("", [master.farm.slaves[2]])
+    master.send(Lane(99, "host of board", 3))  # has left in the meantime
+    master.farm.validate()
+
+
+def test_the_events_of_a_farm_recreate_its_lanes(master, new_master):
+    master.lanes(1, 2)
+    again = new_master()
+    again.past = True
+    for event in master.farm.as_events():
+        again.send(event)
+    assert [(one.host, one.lane) for one in again.farm.slaves.values()] == [
+        ("host of board", 1), ("host of board", 2),
+    ]  # fmt: skip
+
+
+def test_a_replay_of_slaves_that_are_known_changes_nothing(master):
+    slave, _ = master.lanes(1, 2)
+    master.finish(1)
+    master.past = True
+    master.say(1, "HELLO", slave.info, at=slave.joined - timedelta(microseconds=200))
+    master.say(2, "HELLO", slave.info._replace(native_abi="cp39"), at=slave.joined - DAY)
+    assert master.farm.slaves[1] is slave
+    assert (slave.host, len(slave.builds), slave.joins) == ("host of board", 1, 1)
+    assert (master.farm.slaves[2].abi, master.farm.slaves[2].lane) == ("cp39", 2)
+    master.say(1, "HELLO", slave.info, at=slave.joined + MINUTE)
+    assert master.farm.slaves[1] is not slave, "it joined again while the console was away"

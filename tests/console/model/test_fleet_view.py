@@ -6,7 +6,7 @@ import pytest
 
 from piwheels.console.model.commands import Command, Verb
 from piwheels.console.model.farm import Changes, FarmModel
-from piwheels.console.model.fleet_view import SORTS, View
+from piwheels.console.model.fleet_view import SORTS, BoardKey, View
 from piwheels.console.model.heat import Grouping
 from piwheels.console.model.query import parse
 from piwheels.console.model.slave import Alert, Slave, State
@@ -242,3 +242,73 @@ def test_a_group_without_matching_slaves_is_hidden(case):
     case.view.arrange(case.now)
     assert case.keys == ["rack2"]
     assert case.view.members("rack1") == []
+
+
+# Boards -------------------------------------------------------------------------------------------
+
+BOARD = BoardKey("duo")
+
+
+def add_boards(case):
+    """Add a host with three lanes, and single slaves before and after it."""
+    case.add(1, minutes=90)
+    case.add(2, minutes=9, host="duo", lane=2, label="duo", abi="cp39", is_behind=True)
+    case.add(3, minutes=50, host="duo", lane=3, label="duo", is_behind=True)
+    case.add(4, minutes=5, host="duo", lane=1, label="duo", load=2.5)
+    case.add(5, minutes=20)
+    case.add(6, minutes=10, host="single", lane=1)
+    case.update(2)
+
+
+def test_the_lanes_of_a_board_follow_its_row_at_the_place_of_the_first(case):
+    add_boards(case)
+    assert case.keys == [1, BOARD, 4, 2, 3, 5, 6]
+    assert [case.view.row(one).branch for one in (4, 2, 3, 6)] == ["├", "├", "└", ""]
+    assert case.view.members(BOARD) == [4, 2, 3]
+    assert case.view.shown == [1, 4, 2, 3, 5, 6]
+    case.view.reverse = True
+    case.update(2)
+    assert case.keys == [BOARD, 4, 2, 3, 6, 5, 1]
+
+
+def test_a_folded_board_hides_its_lanes_and_shows_all_alerts(case):
+    add_boards(case)
+    case.farm.slaves[3].alerts = (Alert("slow", "x6", NOW, 2), Alert("temp", "90C", NOW, 2))
+    board = case.view.board(BOARD)
+    assert (board.folded, board.counts, board.gone) == (False, ((State.IDLE, 3),), False)
+    assert (board.first.slave.id, [str(one) for one in board.alerts]) == (4, ["temp 90C"])
+    case.view.folded.add(BOARD)
+    case.update(2)
+    assert case.keys == [BOARD, 1, 5, 6], "its alert comes first"
+    assert case.view.shown == [4, 2, 3, 1, 5, 6]
+    assert [str(one) for one in case.view.board(BOARD).alerts] == ["slow x6", "temp 90C"]
+
+
+def test_a_filter_shows_the_lanes_that_match_below_their_board(case):
+    add_boards(case)
+    case.view.query = parse("abi=cp39")
+    case.update(2)
+    assert case.keys == [BOARD, 2]
+    assert case.view.row(2).branch == "└"
+    assert case.view.members(BOARD) == [2]
+    case.view.query, case.view.group = parse(""), Grouping.ABI
+    case.update(2)
+    assert BOARD not in case.keys
+    assert {case.view.row(number).branch for number in range(1, 7)} == {""}
+
+
+def test_a_board_ends_with_its_second_lane(case):
+    add_boards(case)
+    case.commands[2] = Command(Verb.SKIP, 2, "duo", NOW)
+    assert case.view.board(BOARD).command is case.commands[2]
+    case.view.freeze()
+    case.farm.slaves[4].reported = State.DEAD
+    assert case.view.board(BOARD).counts == ((State.IDLE, 3),)
+    case.view.thaw(NOW)
+    board = case.view.board(BOARD)
+    assert (board.worst, board.first.slave.id) == (State.DEAD, 2)
+    for number in (4, 3):
+        del case.farm.slaves[number]
+    case.update(2, gone={3, 4})
+    assert case.keys == [1, 5, 6, 2]
+    assert case.view.row(2).branch == ""

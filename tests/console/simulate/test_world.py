@@ -61,9 +61,11 @@ commands = st.lists(
 
 
 @settings(max_examples=10, deadline=None)
-@given(seed=st.integers(0, 10**6), commands=commands, hostile=st.booleans())
-def test_all_events_follow_the_protocol(seed, commands, hostile):
-    world = World(6, seed, NOW, pace=4, hostile=hostile)
+@given(
+    seed=st.integers(0, 10**6), commands=commands, hosts=st.integers(0, 4), hostile=st.booleans()
+)
+def test_all_events_follow_the_protocol(seed, commands, hosts, hostile):
+    world = World(6, seed, NOW, hosts=hosts, pace=4, hostile=hostile)
     now, after = NOW, None
     for verb, slaves, seconds in commands:
         events, now = live(world, seconds, now=now)
@@ -80,8 +82,8 @@ def test_all_events_follow_the_protocol(seed, commands, hostile):
 
 
 def test_the_same_seed_gives_the_same_events():
-    lives = [live(World(30, 7, NOW), 600)[0] for _ in range(2)]
-    assert lives[0] == lives[1] != live(World(30, 8, NOW), 600)[0]
+    lives = [live(World(30, 7, NOW, hosts=4), 600)[0] for _ in range(2)]
+    assert lives[0] == lives[1] != live(World(30, 8, NOW, hosts=4), 600)[0]
 
 
 def test_a_farm_builds():
@@ -284,3 +286,30 @@ def test_hostile_frames_break_the_protocol():
         except BadMessage:
             refused += 1
     assert refused == 500
+
+
+def test_the_lanes_of_a_host_build_for_several_targets_and_share_its_machine():
+    world = World(0, 1, NOW, hosts=4, pace=10)
+    events, now = live(world, 900)
+    lanes = world.answer("HOSTS", 0)
+    assert Counter(Counter(lane.host for lane in lanes).values()) == {4: 1, 3: 1, 2: 1}
+    assert len(world.slaves) == 10, "one host has a single lane, which is none"
+    assert world.answer("HOSTS", lanes[0].slave_id) == lanes[1:]
+    hellos = [each for each in events if type(each) is SlaveEvent and each.message == "HELLO"]
+    targets = Counter((each.slave_id, each.data.native_abi) for each in hellos)
+    assert max(Counter(number for number, _ in targets).values()) > 1
+    first, *others = (world.slaves[one.slave_id] for one in lanes if one.host == lanes[0].host)
+    assert {slave.stats(now) for slave in others} == {first.stats(now)}
+
+
+def test_targets_and_positions_are_those_of_the_queues():
+    world = World(4, 1, NOW, hosts=2)
+    live(world, 60)
+    targets = world.answer("TARGETS", NoData)
+    assert {one.abi: one.pending for one in targets if one.slaves} == {
+        head.abi: head.pending for head in world.answer("QUEUE", 1)
+    }
+    assert [one.platform for one in targets if one.waits_since] == ["linux_riscv64"]
+    head = next(head for head in world.answer("QUEUE", 9) if len(head.first) > 4)
+    places = world.answer("POSITION", head.first[4])
+    assert {(one.place, one.of) for one in places if one.abi == head.abi} == {(5, head.pending)}

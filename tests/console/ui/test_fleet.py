@@ -4,16 +4,18 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from textual.widgets import Static
 
 from console_stage import NOW, Stage, master_info, slave_info, slave_stats
 from piwheels.console.model import events
 from piwheels.console.model.commands import Verb
+from piwheels.console.model.fleet_view import BoardKey
 from piwheels.console.model.link import LinkState
 from piwheels.console.ui.app import ConsoleApp
 from piwheels.console.ui.screens.fleet import FleetScreen
 from piwheels.console.ui.widgets.panel import Panel
 from piwheels.core.codec import NoData
-from piwheels.core.protocols import Job, SlaveEvent
+from piwheels.core.protocols import Job, Lane, SlaveEvent
 
 ABIS = ("cp39", "cp311", "cp313")
 
@@ -376,3 +378,90 @@ def test_outdated_data_is_dimmed():
         assert len(show.keys) == 12
 
     play(story)
+
+
+# Boards -------------------------------------------------------------------------------------------
+
+
+def board_show(story, size=(120, 40)):
+    """Show twelve slaves, of which 2, 5 and 7 are the lanes of a board."""
+
+    async def with_board(show):
+        for lane, number in enumerate((2, 5, 7), 1):
+            show.stage.master.say(
+                SlaveEvent(number, NOW, "HELLO", slave_info("duo", ABIS[lane % 3]))
+            )
+            show.stage.master.say(SlaveEvent(number, NOW, "STATS", slave_stats(NOW, load=1.25)))
+            show.stage.master.say(SlaveEvent(number, NOW, "BUILD", Job("lxml", f"6.0.{lane}")))
+            show.stage.master.say(Lane(number, "host", lane))
+        await show.wait(5)
+        show.table.move_to(BoardKey("host"))
+        await show.pilot.pause()
+        await story(show)
+
+    play(with_board, size=size)
+
+
+@pytest.mark.parametrize("size", [(56, 20), (80, 24), (120, 40), (200, 50)])
+def test_a_board_with_its_lanes(snapshot, size):
+    async def story(show):
+        place = show.keys.index(BoardKey("host"))
+        shown = show.lines[: place + 4]
+        await show.press("b")
+        assert [shown[0], *shown[-4:], show.lines[place + 1]] == snapshot
+
+    board_show(story, size)
+
+
+def test_commands_apply_to_all_lanes_of_a_board():
+    async def story(show):
+        assert show.screen.targets() == [2, 5, 7]
+        await show.press("space")
+        assert show.table.marks == {2, 5, 7}
+        await show.press("p")
+        question = "".join(str(one.render()) for one in show.app.screen.query(Static))
+        assert "#2 duo/1\n#5 duo/2\n#7 duo/3" in question
+        await show.press("y")
+        assert ("SLEEP", [2, 5, 7]) in show.stage.master.asked
+
+    board_show(story)
+
+
+def test_a_board_can_be_folded():
+    async def story(show):
+        await show.press("j", "b")
+        assert show.table.cursor == BoardKey("host"), "the row of the lane is gone"
+        assert 2 not in show.keys
+        assert show.screen.targets() == [2, 5, 7]
+        assert show.screen.rows()[1][0][0] == "BUILD"
+        assert len(show.screen.rows()[1]) == 12
+        await show.press("enter")
+        assert 2 in show.keys
+        await show.press("B")
+        assert 2 not in show.keys
+        await show.press("B")
+        assert 2 in show.keys
+
+    board_show(story)
+
+
+def test_keys_for_boards_are_offered_only_if_there_are_some():
+    async def without(show):
+        assert not {"b", "B"} & show.screen.active_bindings.keys()
+        await show.press("b", "B")
+        assert len(show.keys) == 12
+
+    async def with_one(show):
+        assert {"b", "B"} <= show.screen.active_bindings.keys()
+
+    play(without)
+    board_show(with_one)
+
+
+def test_the_panel_describes_a_board(snapshot):
+    async def story(show):
+        panel = show.screen.query_one(Panel)
+        lines = ["".join(part.text for part in panel.render_line(y)).rstrip() for y in range(6)]
+        assert "\n".join([str(panel.border_title), *lines]) == snapshot
+
+    board_show(story)

@@ -32,12 +32,20 @@ PLACES = {
     "pause": ["P"],
     "heat": ["escape", "5"],
 }
+#: On a farm with hosts of several lanes.
+BOARDS = {
+    "boards": ["g", "j"],
+    "folded": ["b"],
+    "targets": ["2", "T"],
+    "why": ["escape", "tab", "e"],
+}
 WITHOUT_COLOUR = {"fleet": PLACES["fleet"], "heat": ["5"]}
 
 
 async def draw(size, places):
     """Visit all places; return the picture of each by its name."""
-    farm, session = simulated_session(14, 7, NOW - timedelta(seconds=40))
+    slaves, hosts = (3, 4) if places is BOARDS else (14, 0)
+    farm, session = simulated_session(slaves, 7, NOW - timedelta(seconds=40), hosts=hosts)
     app = ConsoleApp(session, prefs=Prefs(theme="textual-dark"), clock=lambda: farm.now)
     drawn = {}
     async with app.run_test(size=size) as pilot:
@@ -61,7 +69,9 @@ async def draw(size, places):
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 50)], ids=lambda size: f"{size[0]}")
-@pytest.mark.parametrize("places", [PLACES, WITHOUT_COLOUR], ids=["colour", "no-colour"])
+@pytest.mark.parametrize(
+    "places", [PLACES, WITHOUT_COLOUR, BOARDS], ids=["colour", "no-colour", "hosts"]
+)
 def test_pictures(size, places, snapshot, monkeypatch):
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()

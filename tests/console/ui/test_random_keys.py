@@ -52,10 +52,8 @@ class SimulatedMaster(ScriptedMaster):
                 return Welcome(1, self.info, world.paused), ""
             case "SLAVES":
                 return world.replay(data, 500, self.now), ""
-            case "QUEUE":
-                return world.heads(data), ""
-            case "BUILDS":
-                return list(reversed(world.builds))[:data], ""
+            case "FIGURES" | "QUEUE" | "BUILDS" | "HOSTS" | "TARGETS" | "POSITION":
+                return world.answer(msg, data), ""
             case "WATCH":
                 if (said := world.watch(data, self.now)) is not None:
                     self.say(said)
@@ -82,7 +80,7 @@ def keys_of(app):
 def test_random_keys_cause_no_error_and_no_unconfirmed_command(level, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # tables are saved there
     random = Random(level)  # noqa: S311 (no secrets)
-    world = World(20, 1, NOW - timedelta(minutes=5), hostile=True, pace=20)
+    world = World(20, 1, NOW - timedelta(minutes=5), hosts=4, hostile=True, pace=20)
     world.live_until(NOW)
     master = SimulatedMaster(world, level)
     wires = ("status", "control", "console")[: 2 + level]

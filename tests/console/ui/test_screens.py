@@ -1,6 +1,7 @@
 """The Queue, Events, Master and Heat screens, and the time bar."""
 
 import asyncio
+import re
 from datetime import timedelta
 
 import pytest
@@ -12,7 +13,7 @@ from piwheels.console.model.journal import Journal, Kind
 from piwheels.console.ui.app import ConsoleApp
 from piwheels.console.ui.screens.base import Dialog, FarmScreen
 from piwheels.console.ui.screens.timetravel import TimeBar
-from piwheels.core.protocols import BuildOutcome, Job, QueueHead, SlaveEvent
+from piwheels.core.protocols import BuildOutcome, Job, Position, QueueHead, SlaveEvent, TargetState
 from piwheels.core.states import MasterStats
 
 SIZES = [(80, 24), (120, 40), (200, 50)]
@@ -219,6 +220,122 @@ def test_the_queue_can_be_sorted():
         assert [row[0] for row in app.screen.rows()[1]] == ["cp311", "cp314"]
 
     play(queue_stage(), "queue", story)
+
+
+# Targets and places -------------------------------------------------------------------------------
+
+TARGETS = [
+    TargetState("linux_aarch64", "cp313", 1204, 6),
+    TargetState("linux_armv7l", "cp311", 37, 0, NOW - timedelta(minutes=42)),
+    TargetState("musllinux_x86_64", "cp312", 3, 0, NOW - timedelta(minutes=2)),
+    TargetState("linux_i686", "cp39", 0, 0, skip="[red]no\x1b[0m boards"),
+]
+
+
+def targets_stage():
+    stage = queue_stage()
+    stage.session.targets, stage.session.unserved = TARGETS, TARGETS[1:2]
+    stage.master.answers["TARGETS"] = TARGETS
+    return stage
+
+
+def test_the_targets(snapshot):
+    drawn = draw(targets_stage(), "queue", "KpiLine", "#targets", "T", sizes=[(60, 20), *SIZES])
+    assert re.sub(r"\n( *\n)+", "\n\n", drawn) == snapshot
+
+
+def test_targets_are_sorted_filtered_and_opened():
+    async def story(app, pilot, calls):
+        await pilot.press("colon", *"targets", "enter")
+        await settled(app, pilot)
+        found = []
+        for _ in range(3):
+            found.append([row[1] for row in app.screen.rows()[1]])
+            await pilot.press("o")
+        assert found == [
+            ["cp313", "cp311", "cp312", "cp39"],
+            ["cp313", "cp311", "cp312", "cp39"],
+            ["cp311", "cp312", "cp39", "cp313"],
+        ]
+        assert app.screen.targets() == [2, 5, 8, 11]
+        assert app.screen.find("ARMV7L/") == ""
+        assert [row[1] for row in app.screen.rows()[1]] == ["cp311"]
+        await pilot.press("enter")
+        assert calls == [("open_fleet", "abi=cp311 platform~armv7l")]
+        await pilot.press("escape")
+        await settled(app, pilot)
+        assert app.screen.title_in_tabs == "Queue"
+
+    play(targets_stage(), "queue", story)
+
+
+PLACES = [
+    Position("linux_armv7l", "cp311", 12, 430, ["has waited since noon", "[b]popular"]),
+    Position("linux_x86_64", "cp313", 1, 2, ["has waited since 13:00"]),
+]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_why_a_version_waits(snapshot, size):
+    stage = queue_stage()
+    stage.master.answers["POSITION"] = PLACES
+
+    async def story(app, pilot, _calls):
+        await pilot.press("colon", *"why", "space", *"lxml", "space", *"6", "full_stop", *"0")
+        await pilot.press("full_stop", "2", "enter")
+        await until(pilot, lambda: isinstance(app.screen, Dialog))
+        app.session.pump(app.now())
+        await pilot.pause()
+        assert stage.master.asked[-1] == ("POSITION", ("lxml", "6.0.2"))
+        first = body(app, "#why", "#why")
+        await pilot.press("down")
+        await pilot.pause()
+        assert "has waited since 13:00" in body(app, "#why", "#why")
+        assert first == snapshot
+        await pilot.press("escape")
+        assert not isinstance(app.screen, Dialog)
+
+    play(stage, "queue", story, size)
+
+
+def test_a_row_of_the_queue_is_explained():
+    stage = queue_stage()
+
+    async def story(app, pilot, _calls):
+        app.screen.action_sort()  # cp311 first
+        await pilot.press("g", "e")
+        await until(pilot, lambda: isinstance(app.screen, Dialog))
+        app.session.pump(app.now())
+        await pilot.pause()
+        assert stage.master.asked[-1] == ("POSITION", ("scipy", "1.16.2"))
+        assert "it does not wait" in body(app, "#why", "#why")
+        await pilot.press("escape", "tab", "tab", "down", "enter")
+        assert stage.master.asked[-1] == ("POSITION", ("h5py", "3.14.0"))
+        await pilot.press("escape", "tab", "e")
+        assert stage.master.asked[-1] == ("POSITION", ("lxml", "6.0.2"))
+        await pilot.press("escape", "shift+tab", "shift+tab", "e")
+        assert stage.master.asked[-1][1][0] == "numpy"
+
+    play(stage, "queue", story)
+
+
+@pytest.mark.parametrize(
+    ("level", "typed", "what"),
+    [
+        (1, "why nothing", "name a version: :why NAME VERSION"),
+        (1, "why", "name a version: :why NAME VERSION"),
+        (0, "why lxml 1.0", ""),
+    ],
+)
+def test_a_version_that_cannot_be_explained(level, typed, what):
+    async def story(app, pilot, _calls):
+        app.run_command(typed)
+        await pilot.pause()
+        assert app.message == (what, bool(what))
+        if not what:
+            assert "only an attached level-1 master knows" in body(app, "#why", "#why")
+
+    play(make_stage(level=level), "queue", story)
 
 
 # Events -------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from itertools import combinations, product
 
 import pytest
@@ -104,7 +105,7 @@ def test_what_a_lost_slave_had_returns_to_its_place():
     queue = queue_of(row("a", due=1), row("b", due=2))
     assert take(queue, ARM39) == ("a", ARM39)
     queue.abandon(("a", "1", ARM39))
-    queue.put_back(("a", "1", ARM39))
+    queue.put_back(("a", "1", ARM39), NOW.now)
     assert take(queue, ARM311) == ("a", ARM311)
 
 
@@ -137,7 +138,7 @@ def test_no_two_slaves_have_builds_that_exclude_each_other(kinds, events):
                 queue.finish(one, now, logged=True)
             else:
                 queue.abandon(one)
-                queue.put_back(one)
+                queue.put_back(one, now)
         assert len(set(has)) == len(has)
         for one, two in product(has, has):
             if one is not two and one[0] == two[0]:
@@ -145,3 +146,16 @@ def test_no_two_slaves_have_builds_that_exclude_each_other(kinds, events):
                 assert kind != "version"
                 assert kind == "" or one[2].platform != two[2].platform
         assert sum(queue.active.values()) == len(has)
+
+
+def test_an_owner_does_not_confirm_its_own_failure_for_a_day():
+    about = {"failed_by": "anna", "failed_at": START - timedelta(hours=23)}
+    queue = queue_of(row("a", ARM39, "", due=1, **about), row("b", ARM39, "", due=2))
+    assert queue.next([ARM39], NOW.now, owner="anna") == ("b", "1", ARM39)
+    found = queue.next([ARM39], NOW.now, owner="ben")
+    assert found == ("a", "1", ARM39)
+    queue.put_back(found, NOW.now)
+    assert queue.next([ARM39], NOW.now, owner="anna") is None
+    later = Instant(NOW.now + 3600, START + timedelta(hours=1))
+    queue.replace(TARGETS, [row("a", ARM39, "", due=1, **about)], later)
+    assert queue.next([ARM39], later.now, owner="anna") == found

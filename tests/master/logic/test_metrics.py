@@ -6,7 +6,7 @@ import pytest
 from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from piwheels.core.protocols import BuildOutcome
+from piwheels.core.protocols import BuildOutcome, TargetState
 from piwheels.core.states import MasterStats
 from piwheels.master.logic.metrics import FRESH, MAX_ABIS, Metrics
 from piwheels.master.messages import (
@@ -14,6 +14,7 @@ from piwheels.master.messages import (
     LostSlave,
     PagesPending,
     StatsPublished,
+    TargetsSeen,
     TaskReport,
     TasksSeen,
     TransfersCounted,
@@ -76,6 +77,8 @@ def test_each_report_becomes_metrics():
     metrics.take(TasksSeen([WELL, WELL]), 0.0)
     metrics.take(FleetSeen({"idle": 2}, [LostSlave(7, "lost")]), 0.0)
     metrics.take(FleetSeen({"building": 1}, []), 0.0)
+    states = [TargetState("linux_armv7l", "cp311", 7, 0), TargetState("any", "cp39", 0, 2)]
+    metrics.take(TargetsSeen(states, 1, states[:1]), 0.0)
     metrics.take(TransfersCounted(1, 2, {"published": 3}, 4), 0.0)
     metrics.take(PagesPending(9), 0.0)
     metrics.take(UpstreamSeen(12.5, 2, 3), 0.0)
@@ -88,6 +91,9 @@ def test_each_report_becomes_metrics():
     assert found["builds_total", {"abi": "", "result": "again"}] == 1
     assert found["slaves", {"state": "building"}] == 1
     assert found["slaves_lost_total", {}] == 1
+    target = {"platform": "linux_armv7l", "abi": "cp311"}
+    assert (found["target_versions", target], found["target_slaves", target]) == (7, 0)
+    assert found["targets_unserved", {}] == 1
     assert found["transfers_total", {"result": "published"}] == 3
     assert found["pages_pending", {}] == 9
     assert found["upstream_lag_seconds", {}] == 12.5

@@ -130,7 +130,7 @@ class ConfirmScreen(Dialog[Targets | None]):
         if to.ids is not None:
             slaves = session.farm.slaves
             most = 1 if self.has_class("-short") else _NAMED
-            lines += ["", *(f"#{one} {clean(slaves[one].label)}" for one in to.ids[:most])]
+            lines += ["", *(f"#{one} {clean(slaves[one].name)}" for one in to.ids[:most])]
             if (more := len(to.ids) - most) > 0:
                 lines.append(f"+{more:,} more")
             elif not to.ids:

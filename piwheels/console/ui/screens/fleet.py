@@ -8,7 +8,7 @@ from textual.binding import Binding
 from textual.content import Content
 
 from piwheels.console.model.farm import Changes
-from piwheels.console.model.fleet_view import SORTS, View
+from piwheels.console.model.fleet_view import SORTS, BoardKey, View
 from piwheels.console.model.heat import Grouping
 from piwheels.console.model.link import LinkState
 from piwheels.console.model.query import Query, QueryError, parse
@@ -18,7 +18,7 @@ from piwheels.console.ui.screens.base import FarmScreen
 from piwheels.console.ui.widgets.fleet_columns import columns
 from piwheels.console.ui.widgets.fleet_table import FleetTable
 from piwheels.console.ui.widgets.panel import Panel
-from piwheels.console.ui.widgets.peek import peek, peek_group
+from piwheels.console.ui.widgets.peek import peek, peek_board, peek_group
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,16 +139,27 @@ class FleetScreen(FarmScreen):
         cursor = self.table.cursor
         if not self._peek.display:
             return
+        if isinstance(cursor, BoardKey):
+            self._show_board(cursor)
+            return
         if not isinstance(cursor, int):
             group = self.view.groups.get(cursor or "")
             self._peek.border_title = Content(clean(group.name) if group else "")
             self._peek.show(peek_group(group) if group else [])
             return
         console, row = self.console, self.view.row(cursor)
-        self._peek.border_title = Content(f"#{row.slave.id} {row.slave.label}")
+        self._peek.border_title = Content(f"#{row.slave.id} {row.slave.name}")
         shown, ascii_only = self.session.shown, console.ascii
         self._peek.show(
             peek(row, console.now(), console.symbol, shown=shown, ascii_only=ascii_only)
+        )
+
+    def _show_board(self, key: BoardKey) -> None:
+        console, board = self.console, self.view.board(key)
+        self._peek.border_title = Content(board.first.slave.label)
+        lanes = list(map(self.view.row, board.lanes))
+        self._peek.show(
+            peek_board(board, lanes, console.now(), console.symbol, ascii_only=console.ascii)
         )
 
     @property
@@ -235,7 +246,7 @@ class FleetScreen(FarmScreen):
         every = columns(1000, 5, self.console.symbol, ascii_only=self.console.ascii)
         shown = [
             [cell if isinstance(cell := column.show(row), str) else cell[0] for column in every]
-            for row in map(self.view.row, self.view.shown)
+            for row in (self.view.row(one)._replace(branch="") for one in self.view.shown)
         ]
         return [column.name for column in every], shown
 
@@ -304,9 +315,19 @@ class FleetScreen(FarmScreen):
         self._sort(message.name)
 
     def on_fleet_table_opened(self, message: FleetTable.Opened) -> None:
-        """Open a slave; unfold a group, or fold it."""
+        """Open a slave; unfold a group or board, or fold it."""
         if isinstance(message.key, int):
             self.console.open_slave(message.key)
+        elif isinstance(message.key, BoardKey):
+            self._fold({message.key})
         else:
             self.view.open ^= {message.key}
             self._arrange()
+
+    def on_fleet_table_folded(self, message: FleetTable.Folded) -> None:
+        """Unfold boards, or fold them."""
+        self._fold(message.keys)
+
+    def _fold(self, boards: set[BoardKey]) -> None:
+        self.view.folded ^= boards
+        self._arrange()

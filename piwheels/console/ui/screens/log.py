@@ -204,7 +204,7 @@ class LogScreen(FarmScreen):
         slave = self.session.farm.slaves.get(self.slave_id)
         package, version, abi = feed.name
         facts = {
-            "slave": f"#{self.slave_id} {slave.label}" if slave is not None else "",
+            "slave": f"#{self.slave_id} {slave.name}" if slave is not None else "",
             "build": f"{package} {version} {abi}".strip(),
             "since": f"{slave.job_since.astimezone():%H:%M:%S}"
             if slave is not None and slave.job_since is not None and feed.source is LogSource.LIVE

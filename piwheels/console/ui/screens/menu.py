@@ -48,7 +48,7 @@ class MenuScreen(Dialog[Verb | None]):
         """Yield the list."""
         menu = OptionList(*map(self._option, SLAVE_VERBS), id="menu", markup=False, compact=True)
         slaves, targets = self._session.farm.slaves, self._targets
-        known = [slaves[one].label for one in targets if one in slaves]
+        known = [slaves[one].name for one in targets if one in slaves]
         name = f"#{targets[0]} {known[0]}" if len(known) == 1 else counted(len(known), "slave")
         menu.border_title = Content(name)
         menu.border_subtitle = Content(self._session.why_not(Verb.PAUSE))

@@ -17,6 +17,7 @@ from piwheels.console.ui.screens.base import FarmScreen
 from piwheels.console.ui.widgets.line_list import Column, LineList
 from piwheels.console.ui.widgets.panel import Panel
 from piwheels.console.ui.widgets.ratiobar import ratio_bar
+from piwheels.core.wheels.targets import FIRST
 from piwheels.core.words import duration_text
 
 if TYPE_CHECKING:
@@ -51,7 +52,9 @@ class QueueScreen(FarmScreen):
 
     title_in_tabs = "Queue"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("o", "sort", "sort", id="queue.sort", tooltip="sort by the next column")
+        Binding("o", "sort", "sort", id="queue.sort", tooltip="sort by the next column"),
+        Binding("T", "app.targets", "the queue of each target", show=False, id="queue.targets"),
+        Binding("e", "why", "explain the place of this version", show=False, id="queue.why"),
     ]
 
     def __init__(self) -> None:
@@ -222,7 +225,24 @@ class QueueScreen(FarmScreen):
     def open_abi(self) -> None:
         """Show the slaves of the ABI."""
         if (queue := self._abis.item) is not None:
-            self.console.open_fleet(f"abi={queue.abi}")
+            self.console.open_fleet("" if queue.abi == FIRST.abi else f"abi={queue.abi}")
+
+    def action_why(self) -> None:
+        """Explain the place of the version at the cursor: in its ABI's queue, the first."""
+        job: tuple[str, str] | None = None
+        if self._longest.has_focus and (slave := self._longest.item) is not None:
+            job = slave.job
+        elif self._recent.has_focus and (build := self._recent.item) is not None:
+            job = build.package, build.version
+        else:
+            job = self._heads.item
+        if job is not None:
+            self.console.open_why(*job)
+
+    @on(LineList.Opened, "#heads")
+    def open_head(self) -> None:
+        """Explain the place of the version."""
+        self.action_why()
 
     @on(LineList.Opened, "#longest")
     def open_slave(self) -> None:

@@ -233,7 +233,7 @@ class SlaveScreen(FarmScreen):
             return
         self.tick()
         self.set_class(self._state(slave) is State.DEAD, "-gone")
-        self._who.border_title = Content(f"Slave #{slave.id} {slave.label}")
+        self._who.border_title = Content(f"Slave #{slave.id} {slave.name}")
         self._sparks.border_title = _title(slave.stats)
         self._sparks.show(curves(slave, self.console))
         self._timeline.show(list(reversed(slave.timeline)), follow=self._timeline.at_top)
@@ -249,7 +249,7 @@ class SlaveScreen(FarmScreen):
         info, now = slave.info, self.console.now()
         skew = slave.skew
         facts: dict[str, Any] = {
-            "label": f"{slave.label}  id #{slave.id}",
+            "label": f"{slave.name}  id #{slave.id}",
             "abi": f"{slave.abi}  py{info.native_py_version}",
             "plat": info.native_platform,
             "os": f"{info.os_name} {info.os_version}",
@@ -338,7 +338,7 @@ class SlaveScreen(FarmScreen):
 
     def crumbs(self) -> str:
         """Return where we are: ``Fleet › #3 pi4-rack1-03``."""
-        return f"Fleet › #{self.slave_id} {self._slave.label if self._slave else ''}".rstrip()
+        return f"Fleet › #{self.slave_id} {self._slave.name if self._slave else ''}".rstrip()
 
     # Keys ----------------------------------------------------------------------------
 

@@ -6,16 +6,19 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from piwheels.console.model.health import MACHINE
 from piwheels.console.model.query import Row, load, task, temp, used
 from piwheels.console.model.slave import State
 from piwheels.console.text import clean, short_span, spark
 from piwheels.console.ui.widgets.line_list import Cell, Column
+from piwheels.core.wheels.targets import family
 from piwheels.core.words import duration_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from piwheels.console.model.commands import Command
+    from piwheels.console.model.slave import Alert
 
     Symbol = Callable[[str], str]
 
@@ -24,6 +27,8 @@ LEAD: Final = 5
 #: The width from which rows have more than state, id, label and time.
 TINY: Final = 60
 _TINY: Final = ("STATE", "ID", "LABEL", "TIME")
+#: The columns about the machine, which a board has in common for its lanes.
+MACHINE_COLUMNS: Final = ("LOAD", "TREND", "TEMP", "MEM", "SWAP", "DISK", "SKEW")
 _TEN_HOURS: Final = timedelta(hours=10)
 _TREND: Final = 16
 #: The columns that shrink where the table is narrower than 80 cells, and by how much.
@@ -37,7 +42,7 @@ def columns(width: int, widest_id: int, symbol: Symbol, *, ascii_only: bool) -> 
     """
     every = [
         replace(column, width=max(column.width, widest_id)) if column.name == "ID" else column
-        for column in _every(symbol, ascii_only=ascii_only)
+        for column in _every(symbol, ascii_only=ascii_only, tiny=width < TINY)
     ]
     kept = [column for column in every if _fits(column, width)]
     others = [column for column in every if column not in kept]
@@ -62,24 +67,24 @@ def _widened(kept: list[Column[Row]], more: dict[str, int]) -> list[Column[Row]]
     return [replace(column, width=column.width + more.get(column.name, 0)) for column in kept]
 
 
-def _every(symbol: Symbol, *, ascii_only: bool) -> list[Column[Row]]:
+def _every(symbol: Symbol, *, ascii_only: bool, tiny: bool) -> list[Column[Row]]:
     def alert(row: Row) -> Cell:
-        if not row.slave.alerts:
-            return ""
-        worst = max(row.slave.alerts, key=lambda alert: alert.weight)
-        more = f" +{len(row.slave.alerts) - 1}" if len(row.slave.alerts) > 1 else ""
-        return f"{symbol('▲')}{worst}{more}", "tone--bad" if worst.weight > 2 else "tone--warn"
+        return alert_cell(
+            [one for one in row.slave.alerts if not row.branch or one.reason not in MACHINE], symbol
+        )
 
     def trend(row: Row) -> Cell:
+        if row.branch:
+            return ""
         loads = [stats.load_average for stats in row.slave.stats]
         return spark(loads, _TREND, ascii_only=ascii_only), "tone--dim"
 
     degree = symbol("°")
     return [
         Column("STATE", 5, lambda row: row.state),
-        Column("CMD", 6, lambda row: _command(row.command, symbol)),
+        Column("CMD", 6, lambda row: command_cell(row.command, symbol)),
         Column("ID", 3, lambda row: str(row.slave.id), right=True),
-        Column("LABEL", 13, lambda row: row.slave.label),
+        Column("LABEL", 13, lambda row: _label(row, symbol, tiny=tiny)),
         Column("ABI", 5, lambda row: row.slave.abi, least=74),
         Column("TASK", 21, doing),
         Column("TIME", 7, _time, right=True),
@@ -101,6 +106,25 @@ def _every(symbol: Symbol, *, ascii_only: bool) -> list[Column[Row]]:
     ]  # fmt: skip
 
 
+def alert_cell(alerts: Sequence[Alert], symbol: Symbol) -> Cell:
+    """Return the most severe of *alerts*: the ALERT column."""
+    if not alerts:
+        return ""
+    worst = max(alerts, key=lambda alert: alert.weight)
+    more = f" +{len(alerts) - 1}" if len(alerts) > 1 else ""
+    return f"{symbol('▲')}{worst}{more}", "tone--bad" if worst.weight > 2 else "tone--warn"
+
+
+def _label(row: Row, symbol: Symbol, *, tiny: bool) -> str:
+    """Return the slave's label; below the row of its board, its lane and what it builds for."""
+    if not row.branch:
+        return row.slave.name
+    platform = family(row.slave.info.native_platform).removeprefix("linux_")
+    abi = f"{row.slave.abi} " if tiny else ""  # it has no column there
+    target = f"{abi}{platform.replace('musllinux_', 'musl ')}"
+    return clean(f"{symbol(row.branch)}{row.slave.lane} {target}")
+
+
 def command_word(command: Command | None, symbol: Symbol) -> str:
     """Return ``skip?`` for a command under way, ``✗skip`` for one that failed."""
     if command is None:
@@ -108,7 +132,8 @@ def command_word(command: Command | None, symbol: Symbol) -> str:
     return f"{command.verb}?" if command.phase.pending else f"{symbol('✗')}{command.verb}"
 
 
-def _command(command: Command | None, symbol: Symbol) -> Cell:
+def command_cell(command: Command | None, symbol: Symbol) -> Cell:
+    """Return the newest command of a slave: the CMD column."""
     pending = command is not None and command.phase.pending
     return command_word(command, symbol), "tone--warn" if pending else "tone--bad"
 
@@ -144,7 +169,7 @@ def _slow(row: Row) -> Cell:
 
 
 def _metric(row: Row, reason: str, value: float | None, spec: str, unit: str = "") -> Cell:
-    text = "" if value is None else f"{value:{spec}}{unit}"
+    text = "" if value is None or row.branch else f"{value:{spec}}{unit}"
     alerts = row.slave.alerts
     warns = bool(alerts) and any(alert.reason == reason for alert in alerts)
     return (text, "tone--warn") if warns else text
@@ -152,7 +177,7 @@ def _metric(row: Row, reason: str, value: float | None, spec: str, unit: str = "
 
 def _skew(row: Row) -> str:
     skew = row.slave.skew
-    if skew is None:
+    if skew is None or row.branch:
         return ""
     seconds = skew.total_seconds()
     if abs(seconds) < 100:

@@ -10,17 +10,24 @@ from textual.strip import Strip
 from piwheels.console.text import clean
 from piwheels.console.ui.format import fit
 from piwheels.console.ui.glyphs import STATE_SYMBOLS
-from piwheels.console.ui.widgets.fleet_columns import LEAD
+from piwheels.console.ui.widgets.fleet_columns import (
+    LEAD,
+    MACHINE_COLUMNS,
+    alert_cell,
+    command_cell,
+)
+from piwheels.core.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rich.style import Style
 
-    from piwheels.console.model.fleet_view import Group
+    from piwheels.console.model.fleet_view import Board, Group
     from piwheels.console.model.query import Row
+    from piwheels.console.model.slave import State
     from piwheels.console.ui.host import Host
-    from piwheels.console.ui.widgets.line_list import Column
+    from piwheels.console.ui.widgets.line_list import Cell, Column
 
 #: The width of a state's word.
 _WORD: Final = max(map(len, STATE_SYMBOLS))
@@ -58,12 +65,36 @@ class Painter:
         style = self._with(base, place)
         if row.gone:
             style += self._style("fleet--gone")
-        glyph, state_class = self._console.state_symbol(row.state)
+        cells = [column.show(row) for column in self.columns]
+        return self._cells(cells, row.state, style, place)
+
+    def board(self, board: Board, base: Style, place: Place) -> Strip:
+        """Paint the row of a board: the values of the machine, and what its lanes do."""
+        style = self._with(base, place) + self._style("fleet--group")
+        if board.gone:
+            style += self._style("fleet--gone")
+        symbol = self._console.symbol
+        states = (f"{self._console.state_symbol(state)[0]}{n}" for state, n in board.counts)
+        own: dict[str, Cell] = {
+            "STATE": board.worst,
+            "CMD": command_cell(board.command, symbol),
+            "ID": "+" if board.folded else "-",
+            "LABEL": board.first.slave.label,
+            "TASK": f"{counted(len(board.lanes), 'lane')}: {' '.join(states)}",
+            "ALERT": alert_cell(board.alerts, symbol),
+        }
+        cells = [
+            column.show(board.first) if column.name in MACHINE_COLUMNS else own.get(column.name, "")
+            for column in self.columns
+        ]
+        return self._cells(cells, board.worst, style, place)
+
+    def _cells(self, cells: Sequence[Cell], state: State, style: Style, place: Place) -> Strip:
+        glyph, state_class = self._console.state_symbol(state)
         # Cells of the same style are one segment: that is what painting costs.
         segments: list[Segment] = []
         plain = self._lead(place)
-        for column in self.columns:
-            cell = column.show(row)
+        for column, cell in zip(self.columns, cells, strict=True):
             text, tone = (cell, "") if isinstance(cell, str) else cell
             text = fit(text, column.width, "right" if column.right else "left")
             if column.name == "STATE":

@@ -1,4 +1,4 @@
-"""The fleet table: one row per slave, painted line by line.
+"""The fleet table: one row per slave, and one per board of several, painted line by line.
 
 Only rows in view that have changed are painted: a row's strip is cached until something that it
 shows changes, and each second repaints the TIME column only.
@@ -15,7 +15,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from piwheels.console.model.fleet_view import SORTS, Key, View
+from piwheels.console.model.fleet_view import SORTS, BoardKey, Key, View
 from piwheels.console.model.query import Query
 from piwheels.console.ui.format import fit
 from piwheels.console.ui.widgets.fleet_columns import LEAD, columns
@@ -23,7 +23,7 @@ from piwheels.console.ui.widgets.fleet_painter import Painter, Place
 from piwheels.console.ui.widgets.line_list import style_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection
 
     from rich.style import Style
     from textual import events
@@ -84,6 +84,10 @@ class FleetTable(ScrollView, can_focus=True):
             "asterisk", "mark_all", "all", id="fleet.mark-all", tooltip="mark all that are shown"
         ),
         Binding("u", "unmark", "clear marks", show=False, id="fleet.unmark"),
+        Binding("b", "fold", "fold", id="fleet.fold", tooltip="hide or show the lanes of a board"),
+        Binding(
+            "B", "fold_all", "hide or show the lanes of all boards", show=False, id="fleet.fold-all"
+        ),
         Binding(
             "enter", "open", "open", id="fleet.open", tooltip="open the slave, or unfold the group"
         ),
@@ -101,6 +105,13 @@ class FleetTable(ScrollView, can_focus=True):
         def __init__(self, key: Key) -> None:
             super().__init__()
             self.key = key
+
+    class Folded(Message):
+        """The operator folds boards, or unfolds them."""
+
+        def __init__(self, keys: set[BoardKey]) -> None:
+            super().__init__()
+            self.keys = keys
 
     class SortWanted(Message):
         """The header of a column was clicked."""
@@ -143,10 +154,12 @@ class FleetTable(ScrollView, can_focus=True):
         self.refresh()
         self.post_message(self.Moved())
 
-    def refresh_rows(self, slaves: Iterable[int]) -> None:
+    def refresh_rows(self, slaves: Collection[int]) -> None:
         """Repaint those of *slaves* that are in view."""
-        for slave_id in slaves:
-            place = self._places.get(slave_id)
+        keys: set[Key] = {*slaves}
+        keys.update(filter(None, map(self.view.board_of.get, slaves)))
+        for key in keys:
+            place = self._places.get(key)
             if place is not None and self._in_view(place):
                 self.refresh_line(place + 1)
 
@@ -214,8 +227,11 @@ class FleetTable(ScrollView, can_focus=True):
             place = Place(cursor, key in self.marks, hit)
             second = int(row.elapsed.total_seconds())
             command = row.command and (row.command.verb, row.command.phase)
-            stamp = row.slave.version, second, row.state, row.gone, command, place, focus
+            values = row.slave.version, second, row.state, row.gone, row.branch
+            stamp = *values, command, place, focus
             return self._kept(key, stamp, lambda base: self._painter.slave(row, base, place))
+        if isinstance(key, BoardKey):
+            return self._board(key, focus)
         group, unfolded = self.view.groups[key], key in self.view.open
         place = Place(cursor, self.marks.issuperset(group.members))
         return self._kept(
@@ -223,6 +239,14 @@ class FleetTable(ScrollView, can_focus=True):
             (group, unfolded, place, focus),
             lambda base: self._painter.group(group, base, place, unfolded=unfolded),
         )
+
+    def _board(self, key: BoardKey, focus: bool) -> Strip:
+        board = self.view.board(key)
+        place = Place(key == self._cursor, self.marks.issuperset(board.lanes))
+        command = board.command and (board.command.verb, board.command.phase)
+        values = board.first.slave.version, board.lanes, board.counts, board.alerts, board.folded
+        stamp = *values, command, place, focus
+        return self._kept(key, stamp, lambda base: self._painter.board(board, base, place))
 
     def _kept(self, key: Key, stamp: tuple[Any, ...], paint: Callable[[Style], Strip]) -> Strip:
         known = self._painted.get(key)
@@ -287,6 +311,25 @@ class FleetTable(ScrollView, can_focus=True):
     def action_sideways(self, by: int) -> None:
         """Scroll the columns."""
         self.scroll_to(x=self.scroll_offset.x + by * _SIDEWAYS, animate=False)
+
+    def action_fold(self) -> None:
+        """Hide the lanes of the board at the cursor, or show them again."""
+        key = self.view.board_of.get(self._cursor, self._cursor)  # type: ignore[arg-type]
+        if isinstance(key, BoardKey):
+            self.move_to(key)
+            self.post_message(self.Folded({key}))
+
+    def action_fold_all(self) -> None:
+        """Hide the lanes of all boards, or show them if all are hidden."""
+        if self._cursor in self.view.board_of:
+            self.move_to(self.view.board_of[self._cursor])
+        boards = set(self.view.boards)
+        hidden = boards <= self.view.folded
+        self.post_message(self.Folded(boards if hidden else boards - self.view.folded))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer to fold boards only where there are some."""
+        return bool(self.view.boards) if action in ("fold", "fold_all") else True
 
     def action_open(self) -> None:
         """Tell the screen to open the row at the cursor."""

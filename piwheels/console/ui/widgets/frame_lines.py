@@ -191,6 +191,11 @@ class KpiLine(FrameLine):
             word = (" alert" if alerts == 1 else " alerts") if wide else ""
             click = "app.fleet('alert')"
             yield Part(f"{console.symbol('▲')}{alerts:,}{word}", "tone--warn", 1, click)
+        if unserved := self.session.unserved:
+            first = f"no slave for {clean(unserved[0].platform)}/{clean(unserved[0].abi)}"
+            more = f" +{len(unserved) - 1}" if len(unserved) > 1 else ""
+            text = first + more if wide else f"{len(unserved)} unserved"
+            yield Part(f"{console.symbol('▲')}{text}", "tone--warn", 1, "app.targets")
         yield from self._stats(console.now())
 
     def _stats(self, now: datetime) -> Iterator[Part]:

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 
 from piwheels.console.model.query import Row, load, task, temp, used
 from piwheels.console.text import bar, clean, short_span, size, spark
+from piwheels.console.ui.widgets.fleet_columns import doing
 from piwheels.core.words import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
-    from piwheels.console.model.fleet_view import Group
-    from piwheels.console.model.slave import PastBuild, Slave
+    from piwheels.console.model.fleet_view import Board, Group
+    from piwheels.console.model.slave import Alert, PastBuild
     from piwheels.console.ui.widgets.line_list import Cell
 
     Symbol = Callable[[str], str]
@@ -49,13 +50,35 @@ def peek_group(group: Group) -> list[list[Cell]]:
     ]
 
 
-def _platform(row: Row) -> list[str]:
-    info, slave = row.slave.info, row.slave
-    skew = slave.skew
+def peek_board(
+    board: Board, lanes: Sequence[Row], now: datetime, symbol: Symbol, *, ascii_only: bool
+) -> list[list[Cell]]:
+    """Return the lines about a board with several *lanes*."""
+    row = board.first
     return [
-        slave.abi,
+        [(f" {symbol('·')} ".join(filter(None, _machine(row))), "tone--dim")],
+        [f"{counted(len(lanes), 'lane')}", *_alerts(board.alerts, symbol)],
+        _trends(row, symbol("°"), ascii_only=ascii_only),
+        _fillings(row, now, ascii_only=ascii_only),
+        [f"{lane.slave.lane} {lane.slave.abi} {doing(lane) or lane.state.lower()}   "
+         for lane in lanes],
+        [("commands apply to all lanes that are shown below it", "tone--dim")],
+    ]  # fmt: skip
+
+
+def _platform(row: Row) -> list[str]:
+    info = row.slave.info
+    return [
+        row.slave.abi,
         f"py{clean(info.native_py_version)}",
         clean(info.native_platform),
+        *_machine(row),
+    ]
+
+
+def _machine(row: Row) -> list[str]:
+    info, skew = row.slave.info, row.slave.skew
+    return [
         clean(f"{info.os_name} {info.os_version}"),
         clean(info.board_revision),
         clean(f"serial {info.board_serial}") if info.board_serial else "",
@@ -66,7 +89,10 @@ def _platform(row: Row) -> list[str]:
 def _now(row: Row, symbol: Symbol, *, ascii_only: bool) -> list[Cell]:
     slave = row.slave
     if slave.job is None:
-        return [f"{row.state.lower()} for {short_span(row.elapsed)}", *_alerts(slave, symbol)]
+        return [
+            f"{row.state.lower()} for {short_span(row.elapsed)}",
+            *_alerts(slave.alerts, symbol),
+        ]
     limit = slave.info.build_timeout
     filled = bar(row.elapsed / limit if limit else 0, _BAR, ascii_only=ascii_only)
     cells: list[Cell] = [
@@ -79,13 +105,13 @@ def _now(row: Row, symbol: Symbol, *, ascii_only: bool) -> list[Cell]:
         cells.append(f" {symbol('→')} x{slave.ratio:.1f}")
     if slave.eta is not None:
         cells.append(f"  ETA ~{short_span(slave.eta)}")
-    return [*cells, *_alerts(slave, symbol)]
+    return [*cells, *_alerts(slave.alerts, symbol)]
 
 
-def _alerts(slave: Slave, symbol: Symbol) -> list[Cell]:
+def _alerts(alerts: Iterable[Alert], symbol: Symbol) -> list[Cell]:
     return [
         (f"  {symbol('▲')}{alert}", "tone--bad" if alert.weight > 2 else "tone--warn")
-        for alert in slave.alerts
+        for alert in alerts
     ]
 
 
