@@ -10,6 +10,7 @@ from piwheels.core.text import ESCAPE, clean
 from piwheels.core.wheels.tags import known_spelling
 from piwheels.up import site, summary
 from piwheels.up.progress import GREEN, RED
+from piwheels.up.registry import IMPORTED
 from piwheels.up.summary import Target
 
 if TYPE_CHECKING:
@@ -77,7 +78,9 @@ class Tracker:
         self._report_builds(builds)
         attempted = {(build.package, build.version) for build in builds}
         for target in targets:
-            if target.key not in waiting | attempted and (skip := db.get_version_skip(*target.key)):
+            if target.key in waiting | attempted:
+                continue
+            if (skip := db.get_version_skip(*target.key)) and skip != IMPORTED:
                 target.problem, target.detail = "skipped", skip
         self._ended = attempted - waiting
         self._rows = [

@@ -320,20 +320,27 @@ def test_a_lock_file_takes_upstream_wheels_and_checks_hashes(place, tmp_path):
     add_source(index, "whole", "1.0", "py3-none-any", has_wheel=True)
     add_source(index, "raw", "1.0", "py3-none-any")
     add_source(index, "false", "1.0", "py3-none-any")
+    add_source(index, "sly", "1.0", "py3-none-any", has_wheel=True)
+    at_start = wheel_bytes("sly", "1.0", files=[("sly.pth", b"import os")])
+    (index / "simple/sly/sly-1.0-py3-none-any.whl").write_bytes(at_start)
+    files = "whole-1.0-py3-none-any.whl", "raw-1.0.tar.gz", "sly-1.0-py3-none-any.whl"
     hashes = [
-        hashlib.sha256((index / "simple" / name).read_bytes()).hexdigest()
-        for name in ("whole/whole-1.0-py3-none-any.whl", "raw/raw-1.0.tar.gz")
+        hashlib.sha256(next(index.glob(f"simple/*/{name}")).read_bytes()).hexdigest()
+        for name in (*files, "sly-1.0.tar.gz")
     ]
     wanted, made = place[0] / "hashed.txt", place[0] / "pylock.toml"
     lines = (f"whole==1.0 --hash=sha256:{hashes[0]}", f"raw==1.0 --hash=sha256:{hashes[1]}")
     bad = f"false==1.0 --hash=sha256:{'0' * 64}", f"absent==1.0 --hash=sha256:{'0' * 64}"
-    wanted.write_text("\n".join([*lines, *bad]))
+    sly = f"sly==1.0 --hash=sha256:{hashes[2]} --hash=sha256:{hashes[3]}"
+    wanted.write_text("\n".join([*lines, *bad, sly]))
     options = "-r", str(wanted), f"--lock-file={made}"
     with Up(place, home, "--once", *options) as up:
         assert up.end(90) == 1
     report = up.out.read_text()
     assert re.search(r"^whole +1\.0 +cp\d+t? +upstream wheel +whole-1", report, re.M)
     assert re.search(r"^raw +1\.0 +cp\d+t? +built ", report, re.M)
+    assert "the farm refused the upstream wheel sly-1.0-py3-none-any.whl: " in up.err.read_text()
+    assert re.search(r"^sly +1\.0 +cp\d+t? +built ", report, re.M)
     assert "false==1.0: not built: its source has the hash " in report
     assert "absent==1.0: not built: Could not find a version that satisfies" in report
     assert not (home / "www/simple/false").exists()
