@@ -13,7 +13,7 @@ from support import farm, percentile, table
 from piwheels.core.database import Database, sql_files
 from piwheels.core.database.dsn import administer, redirect
 from piwheels.core.states import BuildState
-from piwheels.core.wheels.targets import Target
+from piwheels.core.targets import Target
 from piwheels.initdb import schema
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from piwheels.core.program.admin import reason_option, yes_option
 from piwheels.core.program.command_line import Common, option, program, usage_error
 from piwheels.core.program.report import Report, json_option
 from piwheels.core.program.terminal import confirmed
-from piwheels.core.wheels.targets import FIRST, Target
+from piwheels.core.targets import FIRST, Target
 from piwheels.core.words import counted
 
 if TYPE_CHECKING:

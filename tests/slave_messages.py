@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from piwheels.core.codec import NoData
 from piwheels.core.protocols import slave_driver
 from piwheels.core.states import Instant, Pending
-from piwheels.core.wheels.targets import Target
+from piwheels.core.targets import Target
 from piwheels.master.logic.effects import Reply
 from piwheels.master.logic.fleet import Fleet
 

@@ -19,8 +19,8 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from piwheels.core.errors import BadMessage
 from piwheels.core.schema import Limit as Limit  # noqa: PLC0414 (re-exported)
 from piwheels.core.schema import schema_of
+from piwheels.core.targets import Target, family
 from piwheels.core.transfers import TransferState as TransferState  # noqa: PLC0414, TC001 (re-exported)
-from piwheels.core.wheels.targets import Target, family
 
 # Types with their limits, which piwheels.core.schema checks. --------------------------------------
 

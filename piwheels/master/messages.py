@@ -37,7 +37,7 @@ from piwheels.core.states import (
     Transition,
     Version,
 )
-from piwheels.core.wheels.targets import Target  # noqa: TC001 (the schema of a message)
+from piwheels.core.targets import Target  # noqa: TC001 (the schema of a message)
 
 A_co = TypeVar("A_co", covariant=True)
 

@@ -18,9 +18,9 @@ from piwheels.core.host.pip_config import default_index
 from piwheels.core.keys.ring import Role
 from piwheels.core.protocols import CommandReport, Output
 from piwheels.core.states import Instant
+from piwheels.core.targets import Target
 from piwheels.core.tasks import NonStopTask, TaskControl
 from piwheels.core.text import shortened
-from piwheels.core.wheels.targets import Target
 from piwheels.core.words import counted
 from piwheels.master.connections import Connections
 from piwheels.master.fs_client import FsClient

@@ -10,8 +10,8 @@ from piwheels.core.database import Database
 from piwheels.core.errors import BadMessage, PiWheelsError
 from piwheels.core.protocols import Job
 from piwheels.core.schema import schema_of
+from piwheels.core.targets import Target
 from piwheels.core.tasks import PauseableTask
-from piwheels.core.wheels.targets import Target
 from piwheels.master.messages import BuildQueue, BuildsPending, QueueEmpty
 from piwheels.master.ports import Ports
 from piwheels.master.the_oracle import DbClient

@@ -12,7 +12,7 @@ from piwheels.core.errors import DatabaseError, Fatal
 from piwheels.core.host.postgres import Cluster
 from piwheels.core.paths import DAEMON
 from piwheels.core.program.privileges import USER
-from piwheels.core.wheels.targets import Target
+from piwheels.core.targets import Target
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator

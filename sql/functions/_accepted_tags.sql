@@ -1,5 +1,5 @@
 -- Returns the tags (PEP 425) that installers for a target accept. Their platform is 'any', or the family of the target; 'native'
--- if its platform is 'any'. Must agree with accepted_by in core/wheels/targets.py.
+-- if its platform is 'any'. Must agree with accepted_by in core/wheels/serving.py.
 CREATE FUNCTION piwheels._accepted_tags(the_platform text, the_abi text) RETURNS text[] LANGUAGE sql IMMUTABLE AS $$
     WITH named AS (
         SELECT coalesce(

@@ -1,4 +1,4 @@
--- Returns the platform family of a platform tag. Must agree with family in core/wheels/targets.py.
+-- Returns the platform family of a platform tag. Must agree with family in core/targets.py.
 CREATE FUNCTION piwheels._family(the_platform text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
     SELECT regexp_replace(regexp_replace(regexp_replace(
         lower(the_platform),

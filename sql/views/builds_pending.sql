@@ -1,5 +1,5 @@
 -- Defines which builds are needed: of each version, for each active target that has no file which its installers accept
--- (serves in core/wheels/targets.py), and no result that builds settle. Skipped and quarantined versions need none.
+-- (serves in core/wheels/serving.py), and no result that builds settle. Skipped and quarantined versions need none.
 --
 -- A version without any build has one row, for the target any/any: a slave of any active target may begin. One target of the
 -- version is built at a time (exclusive = 'version') while its wheel may serve the others: until a build has succeeded, or if

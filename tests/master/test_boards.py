@@ -12,8 +12,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from piwheels.core.states import BuildState, FileState, Instant
+from piwheels.core.targets import Target
+from piwheels.core.wheels.serving import serves
 from piwheels.core.wheels.tags import parse_filename
-from piwheels.core.wheels.targets import Target, serves
 from piwheels.master.logic.build_queue import MAX_QUEUE_AGE, Queue
 from slave_messages import START
 

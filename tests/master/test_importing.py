@@ -13,8 +13,8 @@ from piwheels.core.codec import NoData
 from piwheels.core.protocols import FIRST_IMPORT
 from piwheels.core.protocols import mr_chase as protocol
 from piwheels.core.states import BuildState, FileState
+from piwheels.core.targets import Target
 from piwheels.core.transport import Context
-from piwheels.core.wheels.targets import Target
 from piwheels.master.file_juggler import FileJuggler
 from piwheels.master.logic import imports
 from piwheels.master.messages import RewritePages, WriteLog

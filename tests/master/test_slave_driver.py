@@ -19,7 +19,7 @@ from piwheels.core import codec
 from piwheels.core.codec import MAX_FRAME
 from piwheels.core.database.rows import Lease
 from piwheels.core.protocols import LEVEL_1_ID, NoData, slave_driver
-from piwheels.core.wheels.targets import Target
+from piwheels.core.targets import Target
 from piwheels.master.file_juggler import FileJuggler
 from piwheels.master.logic.intake import Intake
 from piwheels.master.messages import (

@@ -7,7 +7,7 @@ import pytest
 
 from piwheels.core.database.dsn import administer
 from piwheels.core.errors import Unavailable
-from piwheels.core.wheels.targets import FIRST, Target
+from piwheels.core.targets import FIRST, Target
 from piwheels.master.messages import BuildQueue, BuildsPending
 from piwheels.master.the_architect import ROWS, TheArchitect
 

@@ -13,7 +13,7 @@ from peers import Console, Slave, queue_up
 from piwheels.core import codec
 from piwheels.core.protocols import CommandReport, NoData, console
 from piwheels.core.states import MasterInfo, MasterStats
-from piwheels.core.wheels.targets import Target
+from piwheels.core.targets import Target
 from piwheels.master import the_operator
 from piwheels.master.logic.consoles import MAX_CONSOLES, MAX_WATCHED
 from piwheels.master.messages import CommandGiven, CommandMaster, MasterStarted, StatsPublished

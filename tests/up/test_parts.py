@@ -15,6 +15,7 @@ import pytest
 
 from clocks import StepClock
 from helpers import patience
+from piwheels.core import targets
 from piwheels.core.clock import SYSTEM
 from piwheels.core.database import Database
 from piwheels.core.database.dsn import administer, redirect
@@ -28,8 +29,7 @@ from piwheels.core.paths import to_connect
 from piwheels.core.program.command_line import load
 from piwheels.core.protocols import ENDED_BY_OPERATOR, STOPPED_BY_OPERATOR, mr_chase
 from piwheels.core.states import BuildState, Pending
-from piwheels.core.wheels import targets
-from piwheels.core.wheels.targets import FIRST
+from piwheels.core.targets import FIRST
 from piwheels.slave.app import SlaveConfig
 from piwheels.up import app, boards, database, registry, separation, site
 from piwheels.up.boards import Boards

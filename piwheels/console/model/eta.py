@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from piwheels.console.model.slave import State
-from piwheels.core.wheels.targets import FIRST
+from piwheels.core.targets import FIRST
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -31,7 +31,7 @@ from piwheels.core.protocols import (
     TargetState,
 )
 from piwheels.core.states import MasterInfo, MasterStats
-from piwheels.core.wheels.targets import Target, family
+from piwheels.core.targets import Target, family
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

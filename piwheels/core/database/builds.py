@@ -17,8 +17,8 @@ from piwheels.core.database.rows import (
 )
 from piwheels.core.errors import Refused, Rejected
 from piwheels.core.states import MAX_URL, Fetch, Pending, Trial
+from piwheels.core.targets import Target
 from piwheels.core.text import clean_lines
-from piwheels.core.wheels.targets import Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

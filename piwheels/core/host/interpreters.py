@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from piwheels.core.errors import Fatal
 from piwheels.core.host.commands import ask
-from piwheels.core.wheels.targets import Target, family
+from piwheels.core.targets import Target, family
 
 _PROBE_SECONDS = 30.0
 _TAG = re.compile(r"[a-z0-9_]{1,100}", re.ASCII)

@@ -11,7 +11,7 @@ from collections import Counter
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from piwheels.core.wheels.targets import FIRST, Target
+from piwheels.core.targets import FIRST, Target
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Mapping, Sequence

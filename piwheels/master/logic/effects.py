@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from piwheels.core.database.rows import Quarantine
     from piwheels.core.protocols import BuildOutcome
     from piwheels.core.states import BuildState, FileState, SlaveState, Transition
-    from piwheels.core.wheels.targets import Target
+    from piwheels.core.targets import Target
 
 #: A version of a package for a target.
 Assignment = tuple[str, str, "Target"]

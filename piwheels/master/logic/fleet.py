@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Set
 
     from piwheels.core.states import Instant, Offer
-    from piwheels.core.wheels.targets import Target
+    from piwheels.core.targets import Target
     from piwheels.master.logic.effects import Assignment
 
 #: The most slaves; more are refused, because each needs memory, and anyone on the network can join.

@@ -29,7 +29,7 @@ from piwheels.core.errors import (
 from piwheels.core.faults import certain_cause
 from piwheels.core.states import MAX_FETCHES
 from piwheels.core.text import CONTROL_IN_LINES
-from piwheels.core.wheels import targets
+from piwheels.core.wheels import serving
 from piwheels.core.wheels.tags import (
     FLEXIBLE,
     canonical,
@@ -117,7 +117,7 @@ def reason_to_reject(build: BuildState, platform: str | None) -> str | None:
         state.platform_tag = parts.platform
         if platform is not None and not suits(parts.platform, platform):
             return f"{name} is for another platform than the builder's ({platform})"
-        if build.abi_tag not in FLEXIBLE and not targets.serves(parts, build.target):
+        if build.abi_tag not in FLEXIBLE and not serving.serves(parts, build.target):
             return reason_unusable(parts, build.abi_tag)
         if state.trial is not None and state.trial.installs is False:
             return f"pip cannot install {name}: {state.trial.why}"

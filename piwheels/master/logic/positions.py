@@ -40,7 +40,8 @@ def _reasons(row: PositionRow) -> Iterator[str]:
     if later := min(max(row.since - row.released, timedelta()) / 10, _OLDEST).days:
         yield f"released {_at(row.released)[:10]}: {counted(later, 'day')} later"
     if row.failed_at is not None:
-        yield f"failed at {_at(row.failed_at)}: a second opinion comes after all first builds"
+        about = "a slave of another owner may try it, the same one a day later"
+        yield f"failed at {_at(row.failed_at)}: {about}"
     elif row.abi_tag == "any":
         yield "it has no build yet: a slave of any target may begin"
     elif row.exclusive:

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from piwheels.core.protocols import UNSERVED, TargetState
-from piwheels.core.wheels.targets import Target
+from piwheels.core.targets import Target
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable

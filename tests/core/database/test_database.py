@@ -32,8 +32,8 @@ from piwheels.core.states import (
     SearchState,
     Trial,
 )
+from piwheels.core.targets import FIRST, Target
 from piwheels.core.text import clean_lines
-from piwheels.core.wheels.targets import FIRST, Target
 
 CP39 = Target("any", "cp39")
 NOW = datetime.now(UTC).replace(microsecond=0)

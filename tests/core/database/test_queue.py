@@ -16,8 +16,9 @@ from helpers import patience
 from piwheels.core.database import Database
 from piwheels.core.errors import Refused
 from piwheels.core.states import BuildState, FileState
+from piwheels.core.targets import Target, family
+from piwheels.core.wheels.serving import accepted_by, serves
 from piwheels.core.wheels.tags import WheelName, abi_key
-from piwheels.core.wheels.targets import Target, accepted_by, family, serves
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 PACKAGES = ("foo", "bar")

@@ -41,7 +41,7 @@ from piwheels.core.states import (
     ProjectState,
     SearchState,
 )
-from piwheels.core.wheels.targets import FIRST, Target
+from piwheels.core.targets import FIRST, Target
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 LATER = NOW + timedelta(hours=1)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from piwheels.core.states import Instant, Pending
-from piwheels.core.wheels.targets import FIRST, Target
+from piwheels.core.targets import FIRST, Target
 from piwheels.master.logic.build_queue import MAX_QUEUE_AGE, Queue
 from slave_messages import START
 

@@ -27,7 +27,10 @@ WAITS = "has waited since 2026-11-24 12:00 UTC"
         ({"released": SINCE + timedelta(days=20)}, []),
         (
             {"failed_at": SINCE},
-            ["failed at 2026-11-24 12:00 UTC: a second opinion comes after all first builds"],
+            [
+                "failed at 2026-11-24 12:00 UTC: a slave of another owner may try it, the same one"
+                " a day later"
+            ],
         ),
         (
             {"platform": "any", "abi_tag": "any", "exclusive": "version"},

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from piwheels.core.database.rows import TargetRow
 from piwheels.core.protocols import UNSERVED, TargetState
 from piwheels.core.states import Instant, SlaveState
-from piwheels.core.wheels.targets import Target
+from piwheels.core.targets import Target
 from piwheels.master.logic.unserved import Unserved, target_states
 
 START = datetime(2026, 11, 24, tzinfo=UTC)

@@ -17,7 +17,7 @@ from piwheels.console.ui.screens.base import FarmScreen
 from piwheels.console.ui.widgets.line_list import Column, LineList
 from piwheels.console.ui.widgets.panel import Panel
 from piwheels.console.ui.widgets.ratiobar import ratio_bar
-from piwheels.core.wheels.targets import FIRST
+from piwheels.core.targets import FIRST
 from piwheels.core.words import duration_text
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from piwheels.console.text import clean, number, short_span
 from piwheels.console.ui.cycle import next_choice
 from piwheels.console.ui.screens.base import FarmScreen
 from piwheels.console.ui.widgets.line_list import Column, LineList
-from piwheels.core.wheels.targets import family
+from piwheels.core.targets import family
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

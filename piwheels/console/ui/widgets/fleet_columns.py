@@ -11,7 +11,7 @@ from piwheels.console.model.query import Row, load, task, temp, used
 from piwheels.console.model.slave import State
 from piwheels.console.text import clean, short_span, spark
 from piwheels.console.ui.widgets.line_list import Cell, Column
-from piwheels.core.wheels.targets import family
+from piwheels.core.targets import family
 from piwheels.core.words import duration_text
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.tags import Tag, compatible_tags, cpython_tags
 
+from piwheels.core.targets import Target, family
+from piwheels.core.wheels.serving import serves
 from piwheels.core.wheels.tags import WheelName
-from piwheels.core.wheels.targets import Target, family, serves
 
 
 def platforms_of(target):
