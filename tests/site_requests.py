@@ -109,6 +109,7 @@ MOVED = [
     ("/simple/holy--grail/", "/simple/holy-grail/"),
     ("/simple/unknown", "/simple/unknown/"),
     ("/project/holy-grail", "/project/holy-grail/"),
+    ("/project/holy-grail/json", "/project/holy-grail/json/"),
     ("/project/holy.grail/", "/project/holy-grail/"),
     ("/project/holy.grail", "/project/holy-grail/"),
     ("/project/holy-_grail", "/project/holy-grail/"),

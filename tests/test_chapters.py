@@ -17,6 +17,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections import Counter
 from contextlib import suppress
@@ -27,8 +28,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+import peer_farm
 from helpers import QuietHandler, add_source, list_files, patience, until, wheel_bytes
-from piwheels.core.database.dsn import administer
+from piwheels.core.database.dsn import administer, redirect
 from piwheels.core.host.postgres import Cluster, candidates
 from piwheels.core.host.processes import dies_with_parent
 from piwheels.core.program.command_line import load
@@ -76,6 +78,7 @@ PLACES = {
     "tcp://*:": f"tcp://{HOST}:",
     "farm.example": HOST,
     "backup.example:": "{box}/backup-",
+    "10.0.0.0/8": "127.0.0.0/8",
     "cp311": ABI,
 }
 # Programs in the PATH of the sandbox.
@@ -87,7 +90,7 @@ STAND_INS = {
     "venv": 'mkdir -p "$1/bin"\nln -s {box}/programs/* "$1/bin/"',
     "useradd": 'test "$*" = "--system piwheels"\nmkdir -p {box}/piwheels/run\n'
     "chown -R piwheels: {box}/piwheels",
-    "install": 'test "$1 $2 $3" = "-d -o piwheels"\nshift 3\nmkdir -p "$@"\nchown piwheels: "$@"',
+    "install": 'test "$1 $2" = "-d -o"\nowner="$3"\nshift 3\nmkdir -p "$@"\nchown "$owner": "$@"',
     "chown": 'test -z "$AS_USERS" || exec /usr/bin/chown "$@"\ntest -d "$3" || test "$1" != -R',
     "rsync": 'for to in "$@"; do from="$last"; last="$to"; done\n'
     'mkdir -p "$to"\ncp -a "$from." "$to"',
@@ -295,14 +298,16 @@ def readable(dsn, copy):
 def sandbox(short_dir, system_user, superuser_dsn):
     if not any((folder / "psql").exists() for folder in candidates(os.environ)):
         pytest.skip("needs the client programs of PostgreSQL (psql)")
-    trust = short_dir / "trust.conf"  # the server of a distribution knows its users
+    home = Path(tempfile.mkdtemp(prefix="chapters-", dir=short_dir))
+    home.chmod(0o755)
+    trust = home / "trust.conf"  # the server of a distribution knows its users
     trust.write_text("local all all trust\n")
     options = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
     options["hba_file"] = str(trust)
-    with Cluster(short_dir / "chapters-pg", user=system_user, options=options) as cluster:
+    with Cluster(home / "pg", user=system_user, options=options) as cluster:
         administer(cluster.dsn(), "DROP ROLE {}", names=["piwheels"])  # the chapters make it
-        up_dsn = readable(superuser_dsn, short_dir / "passwords")
-        made = Sandbox(short_dir / "chapters", cluster, up_dsn)
+        up_dsn = readable(superuser_dsn, home / "passwords")
+        made = Sandbox(home / "box", cluster, up_dsn)
         try:
             yield made
         finally:
@@ -392,3 +397,19 @@ def test_every_command_runs_in_order(sandbox):
     installed = sandbox.box / "installed"
     assert {"markupsafe.py", "six.py"} <= {path.name for path in installed.iterdir()}
     assert owners(installed) == {USERS["reader"] if AS_USERS else os.geteuid()}
+
+
+def test_a_farm_of_piwheels_0_23_moves(sandbox):
+    old, farm = redirect(sandbox.dsn, "piwheels"), redirect(sandbox.dsn, "farm")
+    site = sandbox.box / "var/www/piwheels"
+    administer(sandbox.dsn, "CREATE ROLE piwheels LOGIN")
+    administer(sandbox.dsn, "CREATE DATABASE piwheels ENCODING 'UTF8' TEMPLATE template0")
+    peer_farm.fill(old, site)
+    programs, own = commands("docs/farm.md")[:5], commands("docs/migrating.md")
+    assert len(own) > 7
+    for command in map(sandbox.place, [*programs, *own]):
+        if "piw-audit" in command:  # the pages are to be written first
+            until(lambda: not administer(farm, "SELECT FROM rewrites_pending LIMIT 1"), 90)
+        act(sandbox, command)
+    sandbox.check()
+    assert wheels(site) == peer_farm.GOOD

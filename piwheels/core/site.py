@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 #: The version of the files that each project has on the site. Raise it when a project's page gets a
 #: new file, or when an earlier page must not stay: a master that finds an earlier number writes the
 #: pages of all projects again, in the background.
-LAYOUT: Final = 2
+LAYOUT: Final = 3
 #: The files of the working directory that stay: the lock of a running master, the site's layout.
 LOCK_FILE: Final = "lock"
 LAYOUT_FILE: Final = "layout"

@@ -3,29 +3,11 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 
-from piwheels.core.paths import DAEMON
-from piwheels.core.program.command_line import Common, option, program
-from piwheels.core.program.report import Report, json_option
-
-
-@dataclass(frozen=True, kw_only=True)
-class InitdbConfig(Common):
-    """Create the tables that piw-master needs, or upgrade them.
-
-    The database and the role of piw-master must exist (createdb, createuser). Everything happens
-    in one transaction: either all of it or nothing.
-    """
-
-    dsn: str = option(
-        "-d", default="postgresql:///piwheels", metavar="URL", help="the database, as a superuser"
-    )
-    user: str = option(
-        "-u", default=DAEMON, metavar="NAME", help="the role that piw-master connects as"
-    )
-    yes: bool = option("-y", default=False, help="do not ask before changing anything")
-    json: bool = json_option()
+from piwheels.core.errors import Fatal
+from piwheels.core.program.command_line import program
+from piwheels.core.program.report import Report
+from piwheels.initdb.config import InitdbConfig
 
 
 @program(
@@ -35,12 +17,21 @@ class InitdbConfig(Common):
     examples=[
         ("piw-initdb --dsn postgresql:///piwheels", "create or upgrade the tables"),
         ("piw-initdb --user farm --yes", "use another role for piw-master, and ask nothing"),
+        (
+            "piw-initdb --from-peer postgresql:///old --dry-run",
+            "count what an import of the database old would bring",
+        ),
     ],
 )
 def main(config: InitdbConfig) -> int:
     """Run ``piw-initdb``."""
-    from piwheels.initdb import schema  # noqa: PLC0415 (it needs the extra)
+    from piwheels.initdb import peer, schema  # noqa: PLC0415 (they need the extra)
 
+    if not config.from_peer and (config.dry_run or config.site or config.copy_site):
+        raise Fatal("--dry-run, --site and --copy-site are for an import: give --from-peer, too")
+    if config.from_peer:
+        peer.run(config)
+        return 0
     before, after = schema.run(config.dsn, config.user, yes=config.yes)
     event = "created" if before is None else "upgraded"
     Report(config).record(event=event, before=before, schema=after)

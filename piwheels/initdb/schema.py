@@ -112,10 +112,11 @@ def detect_users(conn: Connection, test_user: str) -> None:
         )
 
 
-def detect_version(conn: Connection) -> str | None:
+def detect_version(conn: Connection, *, importing: bool = False) -> str | None:
     """Return the schema version of the database, or ``None`` if it is empty.
 
-    Raises ``RuntimeError`` if it holds other tables, or a newer schema than this program's.
+    Raises ``RuntimeError`` if it holds other tables, or a newer schema than this program's, or,
+    unless *importing*, a part of an import.
     """
     query = text("SELECT to_regclass('public.configuration'), to_regclass('public.packages')")
     configuration, packages = conn.execute(query).one()
@@ -127,12 +128,27 @@ def detect_version(conn: Connection) -> str | None:
     )
     if configuration is None or conn.execute(query).scalar() is None:
         raise CannotInit("the database holds tables of another program: use an empty database")
-    version = str(conn.execute(text("SELECT version FROM public.configuration")).scalar_one())
+    version = conn.execute(text("SELECT version FROM public.configuration")).scalar()
+    if version is None:
+        raise CannotInit(
+            "the tables of the database have no version: restore a backup, or create the database"
+            " again"
+        )
+    if version.endswith(sql_files.IMPORTING) and not importing:
+        raise CannotInit(
+            "an import into the database has not ended: run piw-initdb --from-peer again, or create"
+            " the database again"
+        )
     if _number(version) not in sql_files.migrations():
         raise CannotInit(
             f"the database has schema {version}, newer than this program: install a newer piwheels"
         )
-    return version
+    return str(version)
+
+
+def create(conn: Connection, user: str) -> None:
+    """Create the tables in the empty database of *conn*, in its transaction."""
+    _run(conn, get_script(), user)
 
 
 def get_script(version: str | None = None) -> str:

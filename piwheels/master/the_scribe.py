@@ -229,7 +229,9 @@ class TheScribe(PauseableTask):
             self._links.changed(self.db, package)
         changed = self.site.write_pages(
             {
-                folder / "json" / "index.json": web_pages.builds_json(data, version, metadata),
+                folder / "json" / "index.json": web_pages.builds_json(
+                    data, version, metadata, self.config.site_url
+                ),
                 folder / "badge.svg": self._renderer.badge(data),
                 folder / FEED: self._renderer.project_feed(data, logs),
                 folder / "index.html": page,

@@ -533,14 +533,16 @@ class PiWheelsSlave:
 def _egress(config: SlaveConfig, pip: Sequence[str]) -> Egress:
     """Return what builds may reach, by the options and pip's settings."""
     is_open = config.egress == "open"
-    if is_open and (config.allow_host or config.offline_build):
-        raise Fatal("--allow-host and --offline-build need the proxy: leave out --egress open")
+    if is_open and (config.allow_host or config.offline_build or config.requirements_index):
+        needs = "--allow-host, --offline-build and --requirements-index need the proxy"
+        raise Fatal(f"{needs}: leave out --egress open")
     settings = pip_settings(pip)
     if is_open:
         return Egress(settings, is_open=True)
     index = settings.get("index-url") or default_index()
     allowed = frozenset(config.allow_host)
-    return Egress(settings, index, allowed, offline=config.offline_build)
+    own = config.requirements_index
+    return Egress(settings, index, allowed, offline=config.offline_build, requirements=own)
 
 
 @program(

@@ -250,7 +250,7 @@ class Builder(Thread):
         if self._egress.is_open:
             return self._run_pip(pip, "wheel", log_file)
         indexes = self._index_url, self._extra_index_urls
-        self._network = Network(self._egress, *indexes, self._dir, self._unreachable)
+        self._network = Network(self._egress, *indexes, self._dir, self._unreachable, self._package)
         try:
             if self._egress.offline:
                 ending = self._run_pip(pip, "download", log_file)

@@ -126,6 +126,11 @@ class SlaveConfig(Common):
     )
     allow_host: list[str] = allow_host_option()
     offline_build: bool = offline_build_option()
+    requirements_index: str = option(
+        default="",
+        metavar="URL",
+        help="take what builds require from this index only",
+    )
     silence: timedelta = option(
         default=Limits.silence,
         metavar="DURATION",

@@ -2,7 +2,7 @@
 
 import sys
 
-from piwheels.core.program.command_line import program
+from piwheels.core.program.command_line import program, usage_error
 from piwheels.up.config import UpConfig
 
 
@@ -15,8 +15,12 @@ from piwheels.up.config import UpConfig
         ("piw-up markupsafe==3.0.2 pyyaml", "build these and their dependencies"),
         ("piw-up --once --no-deps six", "build it, print a table, end: status 0 if it was built"),
         (
-            "piw-up --python /usr/bin/python3.11 --python /opt/python3.13/bin/python3 wrapt",
+            "piw-up --python 3.11 --python /opt/python3.13/bin/python3 wrapt",
             "build for two interpreters, side by side",
+        ),
+        (
+            "piw-up -r requirements.txt --python 3.13 --once",
+            "fill an index with all that a lock file names, and write one for this index",
         ),
         (
             "piw-up --no-boards wrapt",
@@ -26,6 +30,12 @@ from piwheels.up.config import UpConfig
 )
 def main(config: UpConfig) -> int:
     """Run ``piw-up``."""
+    if config.requirement is not None and config.packages:
+        usage_error("piw-up", config, "name packages either in the file of -r, or as arguments")
+    if config.requirement is not None and len(config.python) > 1:
+        usage_error("piw-up", config, "a lock file (-r) is for one --python")
+    if config.requirement is None and (config.lock_file or config.from_source != "missing"):
+        usage_error("piw-up", config, "--lock-file and --from-source need a lock file (-r)")
     from piwheels.up.app import run  # noqa: PLC0415 (it needs the extra)
 
     return run(config)

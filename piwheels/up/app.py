@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 import signal
 import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from packaging.pylock import is_valid_pylock_path
 
 from piwheels.core.clock import SYSTEM
 from piwheels.core.database import Database
@@ -26,10 +27,15 @@ from piwheels.core.program.report import write_object
 from piwheels.core.protocols import SANDBOX, SlaveEvent
 from piwheels.core.subscription import Subscription
 from piwheels.core.wheels.tags import abi_key, same_version
-from piwheels.core.words import duration_text
+from piwheels.core.words import counted, duration_text
 from piwheels.up import console, database, separation, site, summary
 from piwheels.up.boards import OWN, PORTS, SLAVES, Boards
 from piwheels.up.config import label_for, port_in_use, queues
+from piwheels.up.lockfile import writing
+from piwheels.up.lockfile.lookups import Lookups, resolved
+from piwheels.up.lockfile.reading import environment as environment_of
+from piwheels.up.lockfile.reading import read
+from piwheels.up.lockfile.work import LockWork
 from piwheels.up.processes import (
     SHORT_STOP_LIMIT,
     TOO_OFTEN,
@@ -39,7 +45,9 @@ from piwheels.up.processes import (
     last_lines,
 )
 from piwheels.up.progress import RED, Screen, Slaves
+from piwheels.up.pythons import interpreter_named
 from piwheels.up.registry import Registrar, Resolver
+from piwheels.up.summary import Target
 from piwheels.up.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -48,7 +56,7 @@ if TYPE_CHECKING:
     from piwheels.core.clock import Clock
     from piwheels.core.host.postgres import Cluster
     from piwheels.up.config import UpConfig
-    from piwheels.up.summary import Target
+    from piwheels.up.lockfile.entries import Lock
 
 #: Pure and native wheels, one for the stable ABI, and one that cannot be built.
 DEMO_PACKAGES: Final = (
@@ -67,7 +75,8 @@ UPSTREAM_LIMIT: Final = 10.0
 class Up:
     """Runs the farm in the folder of *processes*. Its slaves build for *interpreters*.
 
-    They, and so their builds, run as the user of *launcher*, if there is one.
+    They, and so their builds, run as the user of *launcher*, if there is one. *lock* has what to
+    build, instead of the packages of *config*.
     """
 
     def __init__(
@@ -76,7 +85,9 @@ class Up:
         processes: Processes,
         interpreters: Sequence[Interpreter],
         launcher: Launcher | None = None,
+        *,
         clock: Clock = SYSTEM,
+        lock: Lock | None = None,
     ) -> None:
         self.config = config
         self._clock = clock
@@ -103,10 +114,22 @@ class Up:
         self.screen = Screen(sys.stderr, os.environ, quiet=config.quiet)
         self.console = console.Console()
         self.slaves = Slaves()
-        targets = summary.parse_targets(config.packages or DEMO_PACKAGES)
+        if lock is None:
+            targets = summary.parse_targets(config.packages or DEMO_PACKAGES)
+        else:
+            targets = [
+                Target(each.requirement, each.name, each.version, each.problem, each.detail)
+                for each in lock.entries
+            ]
         self.tracker = Tracker(targets, self.abis, self.versions, self.site, self.screen)
-        self._unresolved = {target.spec: target for target in targets if not target.version}
+        open_ = [target for target in targets if not (target.version or target.problem)]
+        self._unresolved = {target.spec: target for target in open_}
         self._resolver = Resolver([], self.versions[0])
+        self.lock_work = lock and LockWork(
+            lock.entries, config.from_source, self.abis[0], self.tracker,
+            Lookups(config, interpreters[0], processes.home, self.launcher), self.site,
+            self.screen.say, clock=clock,
+        )  # fmt: skip
         self._cluster: Cluster | None = None
         #: When PostgreSQL, which has ended, is started again.
         self._database_due: float | None = None
@@ -119,6 +142,11 @@ class Up:
     def url(self) -> str:
         """The address of the site."""
         return f"http://{self.host}:{self.port}/"
+
+    @property
+    def trusted(self) -> str:
+        """The host that pip has to trust, if it does not."""
+        return self.host if site.needs_trust(self.host) else ""
 
     # Start and end ----------------------------------------------------------------------------
 
@@ -143,23 +171,31 @@ class Up:
             stack.callback(self._cancel_lookup)
             address = to_connect(self.queues["import"])
             registrar = stack.enter_context(
-                Registrar(address, self._check, key, follow=not self.config.once)
+                Registrar(
+                    address,
+                    self._check,
+                    key,
+                    files=self.queues.get("keyless-file", self.queues["file"]),
+                    follow=not self.config.once,
+                )
             )
             registrar.refresh_pages()
             self._say_separation(events)
             self._invite()
             stack.callback(self._end_console)
             self._open_console()
+            if self.lock_work is not None:
+                stack.callback(self.lock_work.close)
             self._work(db, events, registrar)
+            specs = None if self.lock_work is None else self._finish_lock(self.lock_work, db)
             while self.console.has_terminal:
                 self._tick(events)
             self.screen.show([])
-            trusted = self.host if site.needs_trust(self.host) else ""
             if self.config.json:
-                for values in self.tracker.records(self.url, trusted):
+                for values in self.tracker.records(self.url, self.trusted, specs):
                     write_object(values)
             else:
-                sys.stdout.write(self.tracker.report(self.url, trusted))
+                sys.stdout.write(self.tracker.report(self.url, self.trusted, specs))
             sys.stdout.flush()
             if self.config.once:
                 self.screen.say(
@@ -247,6 +283,8 @@ class Up:
         shared += [f"--sandbox={config.sandbox}"] if config.sandbox != "auto" else []
         shared += [f"--allow-host={host}" for host in config.allow_host]
         shared += ["--offline-build"] if config.offline_build else []
+        if config.requirement and config.from_source == "all":
+            shared.append(f"--requirements-index={self.url}simple/")
         local = {q: self.queues.get(f"keyless-{q}", self.queues[q]) for q in PORTS}
         if self.launcher is not None and self.boards is not None:
             key = builds / f"{fingerprint(self.boards.pair(SLAVES).master)}.key"
@@ -347,32 +385,23 @@ class Up:
 
     def _work(self, db: Database, events: Subscription, registrar: Registrar) -> None:
         """Register the requested versions, and wait until all were attempted and published."""
-        for target in self.tracker.targets:
+        for target in self.tracker.targets if self.lock_work is None else ():
             if target.version:
                 self._register(target, registrar)
         look, deadline, known = 0.0, 0.0, 0.0
         while True:
             self._check()
             self._listen(events, TICK)
-            for name, *answer in self._resolver.results():
-                self._resolved(self._unresolved.pop(name), *answer, registrar=registrar)
+            self._take_answers(registrar)
             if self._clock.monotonic() < look:
                 continue
             look = self._clock.monotonic() + QUERY_INTERVAL
             try:
                 done = self.tracker.update(db)
+                if self._go_on(db, registrar):
+                    continue
             except DatabaseError as exc:
                 self.screen.say(f"the database does not answer: {exc}", RED)
-                continue
-            if (
-                not self.config.no_deps
-                and not self._unresolved
-                and (new := self.tracker.add_dependencies())
-            ):
-                for target in new:
-                    self.screen.say(f"{target.needed_by} needs {target.spec}: building it, too")
-                self._unresolved = {target.spec: target for target in new}
-                self._resolve()
                 continue
             if done:
                 now = self._clock.monotonic()
@@ -382,6 +411,46 @@ class Up:
                 if self._clock.monotonic() > deadline:
                     self.screen.say("the site is not complete yet", RED)
                     return
+
+    def _take_answers(self, registrar: Registrar) -> None:
+        """Take the new answers of pip."""
+        for name, *answer in self._resolver.results():
+            self._resolved(self._unresolved.pop(name), *answer, registrar=registrar)
+        if self.lock_work is not None:
+            self.lock_work.poll(registrar)
+
+    def _go_on(self, db: Database, registrar: Registrar) -> bool:
+        """Begin what has turned out to be needed; return whether something is."""
+        if self.lock_work is not None:
+            return not self.lock_work.advance(db, registrar)
+        if self.config.no_deps or self._unresolved or not (new := self.tracker.add_dependencies()):
+            return False
+        for target in new:
+            self.screen.say(f"{target.needed_by} needs {target.spec}: building it, too")
+        self._unresolved = {target.spec: target for target in new}
+        self._resolve()
+        return True
+
+    def _finish_lock(self, work: LockWork, db: Database) -> list[str]:
+        """Write the lock file of the farm; return the options with which pip installs from it."""
+        work.verify(db)
+        self.tracker.update(db)
+        path = self.config.lock_file or self.processes.home / f"requirements-{self.abis[0]}.txt"
+        options, index = ["--require-hashes", "-r", str(path)], f"{self.url}simple/"
+        wheels, missing = work.locked(), self.tracker.problems()
+        if is_valid_pylock_path(path):
+            text = writing.pylock(wheels, missing, index, self.versions[0])
+        else:
+            install = summary.install_line(index, options, self.trusted)
+            text = writing.requirements(wheels, missing, self.abis[0], install)
+        try:
+            path.write_text(text)
+        except OSError as exc:
+            raise Fatal(
+                f"cannot write {path} ({exc.strerror}): choose another --lock-file"
+            ) from exc
+        self.screen.say(f"wrote {path}: {counted(len(wheels), 'wheel')}, {len(missing)} missing")
+        return options if wheels else []
 
     def _resolve(self) -> None:
         """Look up the newest versions of the packages that were requested by name."""
@@ -437,21 +506,16 @@ class Up:
             self.screen.say(sentence)
 
 
-def _executable(path: Path) -> Path:
-    """Return the interpreter *path*; a bare name is looked up like a command."""
-    found = shutil.which(str(path))
-    if found is None:
-        raise Fatal(f"there is no interpreter {path}: name an existing one in --python")
-    return Path(found).absolute()
-
-
 def run(config: UpConfig) -> int:
     """Run a farm until it is stopped; return the exit status."""
-    pythons = [_executable(path) for path in config.python] or [Path(sys.executable)]
-    readable = [each for path in config.python for each in interpreter_dirs(str(_executable(path)))]
+    named = [interpreter_named(text) for text in config.python]
+    pythons = named or [Path(sys.executable)]
+    readable = [each for path in named for each in interpreter_dirs(str(path))]
+    readable += [config.requirement.absolute().parent] if config.requirement else []
     drop_root(extra_dirs=readable, data_dir=config.dir, launch=fork_launcher)
     launcher = Launcher.inherited()
     interpreters = [probe(path) for path in pythons]
+    lock = _read_lock(config, interpreters)
     if not config.verbose:  # omit the version of PostgreSQL
         logging.getLogger("postgres").setLevel(logging.WARNING)
     with Processes((config.dir or data_dir()).absolute()) as processes:
@@ -459,10 +523,27 @@ def run(config: UpConfig) -> int:
             signal.signal(sign, processes.on_signal)
         reopen_on_hangup()
         try:
-            return Up(config, processes, interpreters, launcher).run()
+            if lock is not None and not lock.is_closed:
+                lookups = Lookups(config, interpreters[0], processes.home, launcher)
+                lock = resolved(lock, lookups, processes.check)
+            return Up(config, processes, interpreters, launcher, lock=lock).run()
         except Stopped:
             return 1 if config.once else 0
         except Fatal:
             if processes.stopping:  # the same Ctrl+C stopped a child process
                 return 1 if config.once else 0
             raise
+
+
+def _read_lock(config: UpConfig, interpreters: Sequence[Interpreter]) -> Lock | None:
+    """Return the lock file that *config* names, for the first of *interpreters*."""
+    if config.requirement is None:
+        return None
+    if config.lock_file is not None and not config.lock_file.absolute().parent.is_dir():
+        raise Fatal(f"there is no folder for {config.lock_file}: choose another --lock-file")
+    lock = read(config.requirement, environment_of(interpreters[0].path))
+    for note in lock.notes:
+        logging.getLogger("up").warning("%s", note)
+    if config.no_deps and all(each.version or each.problem for each in lock.entries):
+        return lock._replace(is_closed=True)
+    return lock

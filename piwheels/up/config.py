@@ -44,7 +44,8 @@ class UpConfig(Common):
     """Run a whole farm on this machine, from the database to the web server, until stopped.
 
     PACKAGE is NAME (its newest release with sources) or NAME==VERSION. Without any, it builds a
-    small set as a demonstration.
+    small set as a demonstration. With a lock file (-r), it builds all that this names, and writes a
+    lock file with which pip installs from the index of the farm alone.
     """
 
     packages: list[str] = option(
@@ -54,10 +55,29 @@ class UpConfig(Common):
         parse=summary.parse,
         positional=True,
     )
-    python: list[Path] = option(
+    requirement: Path | None = option(
+        "-r",
+        default=None,
+        metavar="FILE",
+        help="build what this lock file names: requirements.txt, pylock.toml or uv.lock",
+    )
+    from_source: str = option(
+        default="missing",
+        choices=("missing", "all"),
+        help="with -r, build from source what has no upstream wheel for this target; or all, with"
+        " all that the builds require (default: missing)",
+    )
+    lock_file: Path | None = option(
+        default=None,
+        metavar="FILE",
+        help="with -r, write the lock file of the farm here: requirements, or a pylock.toml"
+        " (default: requirements-ABI.txt in the directory of the farm)",
+    )
+    python: list[str] = option(
         default=[],
-        metavar="PATH",
-        help="build for this interpreter (can be repeated; default: the one that runs this)",
+        metavar="PYTHON",
+        help="build for this interpreter: a path, or a version such as 3.13 (can be repeated;"
+        " default: the one that runs this)",
     )
     jobs: int | None = jobs_option(None, "one for each interpreter")
     dir: Path | None = option(
@@ -111,7 +131,9 @@ class UpConfig(Common):
     @property
     def boards(self) -> bool:
         """Whether other boards may join the farm."""
-        return not (self.once or self.no_boards or self.slave_queue.startswith("ipc:"))
+        own = self.once or self.no_boards or self.slave_queue.startswith("ipc:")
+        # The builds of other machines would take what they require from elsewhere.
+        return not (own or (self.requirement and self.from_source == "all"))
 
 
 def label_for(interpreters: Sequence[Interpreter]) -> str:

@@ -8,14 +8,12 @@ process, even if it is killed. It prints a line of JSON for each name.
 from __future__ import annotations
 
 import json
-import os
-import select
+import secrets
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from packaging.requirements import InvalidRequirement, Requirement
 
@@ -23,12 +21,17 @@ from piwheels.core.clock import SYSTEM
 from piwheels.core.errors import BadMessage, PiWheelsError, Refused, Unavailable, one_line
 from piwheels.core.farm import ANSWER_LIMIT, Farm
 from piwheels.core.host.pip_config import source_versions
-from piwheels.core.host.processes import Supervised
+from piwheels.core.protocols import FIRST_IMPORT
+from piwheels.core.states import BuildState, FileState
+from piwheels.core.wheels.built import Wheel
+from piwheels.core.wheels.dependencies import System, library_dependencies
+from piwheels.up.child import Child
 from piwheels.up.restarts import RESTARTS
 from piwheels.up.summary import NO_SOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from piwheels.core.keys.files import KeyPair
     from piwheels.up.summary import Target
@@ -40,6 +43,8 @@ PER_NAME, MIN_LIMIT = 60.0, 300.0
 #: The report on a name that cannot be built, by the code of the refusal.
 PROBLEMS: Final = {"NOPKG": "not found", "NOVER": NO_SOURCES}
 UNREACHABLE: Final = "index unreachable"
+#: The skip reason of versions whose upstream wheel was imported.
+IMPORTED: Final = "it was not built here: its wheel is the one of the upstream index"
 
 
 class Resolver:
@@ -51,16 +56,9 @@ class Resolver:
 
     def __init__(self, names: Sequence[str], python_version: str) -> None:
         self._left = set(names)
-        self._buffer = b""
-        self._lookup = None
-        if names:
-            module = "piwheels.up.registry"
-            self._lookup = Supervised(
-                [sys.executable, "-P", "-m", module, python_version, *names],
-                env=os.environ,
-                cwd=Path.cwd(),
-                timeout=max(MIN_LIMIT, PER_NAME * len(names)),
-            )
+        limit = max(MIN_LIMIT, PER_NAME * len(names))
+        args = [python_version, *names]
+        self._lookup = Child("piwheels.up.registry", args, limit) if names else None
 
     def __enter__(self) -> Self:
         return self
@@ -72,35 +70,26 @@ class Resolver:
         """Cancel the lookup. May be called again."""
         if self._lookup is not None:
             self._lookup.close()
-            self._lookup = None
 
     def results(self) -> Iterator[tuple[str, str, str, str]]:
         """Yield the new results, without waiting: name, version, problem, detail (``""``: none)."""
         if self._lookup is None:
             return
-        output = self._lookup.output
-        while self._left and select.select([output], [], [], 0)[0]:
-            block = self._lookup.read()
-            *lines, self._buffer = (self._buffer + block).split(b"\n")
-            for line in lines:
-                result = _parse_result(line)
-                if result is not None and result[0] in self._left:
-                    self._left.discard(result[0])
-                    yield result
-            if not block:
-                why = self._buffer.decode(errors="replace")[-200:].strip()
-                for name in sorted(self._left):
-                    yield name, "", UNREACHABLE, why or "the lookup with pip ended early"
-                self._left.clear()
-        if not self._left:
+        for answer in self._lookup.answers():
+            result = _checked(answer)
+            if result is not None and result[0] in self._left:
+                self._left.discard(result[0])
+                yield result
+        if self._lookup.ended:
+            why = self._lookup.last_words or "the lookup with pip ended early"
+            for name in sorted(self._left):
+                yield name, "", UNREACHABLE, why
+            self._left.clear()
+        elif not self._left:
             self.close()
 
 
-def _parse_result(line: bytes) -> tuple[str, str, str, str] | None:
-    try:
-        parts = json.loads(line)
-    except ValueError:
-        return None
+def _checked(parts: Any) -> tuple[str, str, str, str] | None:
     if not (isinstance(parts, list) and len(parts) == 4 and all(isinstance(p, str) for p in parts)):
         return None
     name, version, problem, detail = parts
@@ -116,9 +105,10 @@ class Registrar(Farm):
         meanwhile: Callable[[], None],
         key: KeyPair | None = None,
         *,
+        files: str = "",
         follow: bool,
     ) -> None:
-        super().__init__(address, key=key, patience=ANSWER_LIMIT, meanwhile=meanwhile)
+        super().__init__(address, files=files, key=key, patience=ANSWER_LIMIT, meanwhile=meanwhile)
         self._newest = SYSTEM.now()
         self._follow = follow
 
@@ -144,10 +134,31 @@ class Registrar(Farm):
 
     def _register(self, target: Target) -> None:
         self.add_package(target.package)
+        unskip = target.is_imported  # it is to be built now
+        if target.is_imported:
+            self.remove_version(*target.key, builds=True)
         if target.version:
-            self.add_version(*target.key, released=self._newest)
+            self.add_version(*target.key, released=self._newest, unskip=unskip)
         if target.watched and self._follow:
             self.watch(target.package)
+
+    def import_wheel(self, target: Target, path: Path, abi: str) -> None:
+        """Import the upstream wheel of *target* at *path*, for *abi*; its version is not built.
+
+        Raises :exc:`Refused`, :exc:`BadMessage` or :exc:`BadWheel`.
+        """
+        wheel = Wheel(path, package=target.package, version=target.version)
+        wheel.libraries = library_dependencies(path, System())
+        files = {wheel.filename: FileState.from_message(wheel.as_message())}
+        about = target.package, target.version, abi, True, timedelta(0), f"piwheels: {IMPORTED}\n"
+
+        def send() -> None:
+            self.add_package(target.package)
+            self.add_version(*target.key, skip=IMPORTED)
+            number = FIRST_IMPORT + secrets.randbits(62)
+            self.import_build(BuildState(number, *about, files), [wheel])
+
+        _repeated(send)
 
 
 def _repeated(requests: Callable[[], None]) -> None:

@@ -31,15 +31,17 @@ MAX_LOG: Final = 32 * 2**20
 
 def lists(site: Path, package: str, filenames: Collection[str]) -> bool:
     """Return whether *package*'s page in the simple index of *site* has all of *filenames*."""
-    return _listed(site, package).issuperset(filenames)
+    return hashes(site, package).keys() >= set(filenames)
 
 
-def _listed(site: Path, package: str) -> set[str]:
+def hashes(site: Path, package: str) -> dict[str, str]:
+    """Return the SHA-256 of each file on *package*'s page in the simple index of *site*."""
     try:
         page = json.loads((site / "simple" / package / "index.v1_json").read_bytes())
-        return {file["filename"] for file in page["files"]}
+        files = page["files"]
+        return {file["filename"]: file.get("hashes", {}).get("sha256", "") for file in files}
     except (OSError, ValueError, LookupError, TypeError):
-        return set()
+        return {}
 
 
 def missing(site: Path, package: str, wheel: str, pythons: Iterable[str]) -> dict[str, str]:
@@ -61,7 +63,7 @@ def missing(site: Path, package: str, wheel: str, pythons: Iterable[str]) -> dic
                 wanted[canonical(need.name)] = f"{canonical(need.name)}{need.specifier}"
         except (InvalidRequirement, InvalidVersion, UndefinedEnvironmentName):
             continue
-    return {name: spec for name, spec in sorted(wanted.items()) if not _listed(site, name)}
+    return {name: spec for name, spec in sorted(wanted.items()) if not hashes(site, name)}
 
 
 def read_log(site: Path, build_id: int) -> str:

@@ -33,7 +33,7 @@ class Target:
 
     *spec* is the request as it was written; *version* is ``""`` until the newest one is known;
     *problem* says why it cannot be built (``""``: it can); *needed_by* names the package that
-    depends on it, if it was not requested itself.
+    depends on it, if it was not requested itself; *is_imported*: its wheel is the upstream one.
     """
 
     spec: str
@@ -42,6 +42,7 @@ class Target:
     problem: str = ""
     detail: str = ""
     needed_by: str = ""
+    is_imported: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -116,6 +117,8 @@ def _row(target: Target, abi: str, builds: Sequence[BuildRow], pending: bool) ->
         last = own[-1]
         wheel = _serving([last], abi)[1]
         result = "built" if wheel else "built again" if last.status else FAILED
+        if wheel and target.is_imported:
+            return Row(*target.key, abi, "upstream wheel", None, wheel)
         # Two ABIs may have made the same file: the newest build of it counts.
         wheel = wheel or (_serving(builds, abi)[1] if last.status else "")
         seconds = last.duration.total_seconds()

@@ -10,6 +10,7 @@ from piwheels.core.text import ESCAPE, clean
 from piwheels.core.wheels.tags import known_spelling
 from piwheels.up import site, summary
 from piwheels.up.progress import GREEN, RED
+from piwheels.up.registry import IMPORTED
 from piwheels.up.summary import Target
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Tracker:
         self._site = folder
         self._screen = screen
         self._rows: list[Row] = []
+        self._wheels: dict[tuple[str, str], str] = {}
         #: The newest build before the start of this run.
         self._newest_before = 0
         self._reported: set[int] = set()
@@ -76,7 +78,9 @@ class Tracker:
         self._report_builds(builds)
         attempted = {(build.package, build.version) for build in builds}
         for target in targets:
-            if target.key not in waiting | attempted and (skip := db.get_version_skip(*target.key)):
+            if target.key in waiting | attempted:
+                continue
+            if (skip := db.get_version_skip(*target.key)) and skip != IMPORTED:
                 target.problem, target.detail = "skipped", skip
         self._ended = attempted - waiting
         self._rows = [
@@ -84,11 +88,23 @@ class Tracker:
             for target in self.targets
             for row in summary.rows_of(target, self._abis, builds, target.key in waiting)
         ]
+        self._wheels = {(row.package, row.version): row.wheel for row in self._rows if row.wheel}
         return self.done == len(self.targets)
+
+    def wheel(self, target: Target) -> str:
+        """Return the name of the wheel of *target*; ``""`` if there is none."""
+        return self._wheels.get(target.key, "")
+
+    def has_ended(self, target: Target) -> bool:
+        """Return whether *target* was attempted, and nothing of it is pending."""
+        return target.key in self._ended
 
     def _report_builds(self, builds: Sequence[BuildRow]) -> None:
         """Log the builds that have ended since the last call (or the start)."""
+        imported = {target.key for target in self.targets if target.is_imported}
         for build in builds:
+            if (build.package, build.version) in imported:
+                continue
             if build.build_id in self._reported or build.build_id <= self._newest_before:
                 continue
             self._reported.add(build.build_id)
@@ -145,10 +161,22 @@ class Tracker:
     @property
     def all_built(self) -> bool:
         """Whether all requested versions are built."""
-        needed = {target.package for target in self.targets if target.needed_by}
-        return all(row.has_wheel for row in self._rows if row.package not in needed)
+        needed = {target.key for target in self.targets if target.needed_by}
+        return all(row.has_wheel for row in self._rows if (row.package, row.version) not in needed)
 
-    def records(self, url: str, trusted: str = "") -> Iterator[dict[str, Any]]:
+    def problems(self) -> list[str]:
+        """Return a sentence for each requested version without a wheel."""
+        found = []
+        for target in self.targets:
+            if target.problem and not target.needed_by:
+                found.append(f"{target.spec}: {target.problem}: {target.detail}")
+        for row, number in self._failed():
+            found.append(f"{row.package} {row.version} for {row.abi}: {self._reason(number)}")
+        return found
+
+    def records(
+        self, url: str, trusted: str = "", specs: Sequence[str] | None = None
+    ) -> Iterator[dict[str, Any]]:
         """Yield the contents of :meth:`report` as objects for ``--json``."""
         logs = dict(self._failed())
         for row in self._rows:
@@ -163,17 +191,19 @@ class Tracker:
         for package, needs in self._missing():
             yield {"event": "missing", "package": package, "needs": list(needs.values())}
         built = summary.installable(self.targets, self._rows)
-        install = summary.install_line(f"{url}simple/", built, trusted) if built else None
+        specs = built if specs is None else specs
+        install = summary.install_line(f"{url}simple/", specs, trusted) if specs else None
         yield {"event": "finished", "built": built, "url": url, "install": install}
 
     def _reason(self, number: int) -> str:
         """Return why the build *number* failed."""
         return clean(last_reason(ESCAPE.sub("", site.read_log(self._site, number))), 300)
 
-    def report(self, url: str, trusted: str = "") -> str:
+    def report(self, url: str, trusted: str = "", specs: Sequence[str] | None = None) -> str:
         """Return the table, the failures with their reasons, and the command to install it all.
 
-        *url* is the site's; *trusted* is as for :func:`~piwheels.up.summary.install_line`.
+        *url* is the site's; *trusted* and *specs* are as for
+        :func:`~piwheels.up.summary.install_line` (``None``: all that was requested).
         """
         lines = ["", *summary.table(self._rows), ""]
         lines += [f"{a.package}: needed by {a.needed_by}" for a in self.targets if a.needed_by]
@@ -187,6 +217,6 @@ class Tracker:
             )
         if lines[-1]:
             lines.append("")
-        built = summary.installable(self.targets, self._rows)
-        install = summary.install_line(f"{url}simple/", built, trusted)
-        return "\n".join([*lines, install if built else "nothing was built", ""])
+        specs = summary.installable(self.targets, self._rows) if specs is None else specs
+        install = summary.install_line(f"{url}simple/", specs, trusted)
+        return "\n".join([*lines, install if specs else "nothing was built", ""])

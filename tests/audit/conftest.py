@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from database_copies import Copies
-from helpers import own_config, patience, until
+from helpers import until
 from piwheels.audit import app
 from piwheels.audit.__main__ import main
 from piwheels.core.database.audit import AuditDatabase
@@ -24,11 +24,8 @@ from piwheels.core.database.dsn import administer, database_of, redirect
 from piwheels.core.paths import DAEMON
 from piwheels.core.site import work_path
 from piwheels.core.states import BuildState, DownloadState, FileState
-from piwheels.master.seraph import Seraph
 from piwheels.master.site.files import Site
-from piwheels.master.the_oracle import TheOracle
-from piwheels.master.the_scribe import TheScribe
-from piwheels.master.the_secretary import TheSecretary
+from scribes import listed, scribes
 from wheels import zip_wheel
 
 NATIVE = "spam-1.0-cp311-cp311-linux_x86_64.whl"
@@ -155,20 +152,6 @@ def healthy(server_dsn, template_db, short_dir):
     administer(server_dsn, "DROP DATABASE {} WITH (FORCE)", names=[name])
 
 
-@contextmanager
-def scribes(site, dsn):
-    """Run the tasks that write the site."""
-    config = own_config(dsn=dsn, output_path=site, dev_mode=True)
-    tasks = [Seraph(config), TheOracle(config), TheScribe(config), TheSecretary(config)]
-    for task in tasks:
-        task.start()
-    yield
-    for task in reversed(tasks):
-        task.quit()
-        task.join(patience(10))
-    assert [task.failure for task in tasks] == [None] * len(tasks)
-
-
 @pytest.fixture
 def rewrite():
     """Start a master, and wait until it has written all pending pages."""
@@ -192,12 +175,6 @@ def rewrite():
                 until(whole)
 
     return start
-
-
-def listed(root):
-    with suppress(OSError, ValueError):
-        return [each["name"] for each in json.loads(root.read_bytes())["projects"]]
-    return None
 
 
 @pytest.fixture(scope="session")

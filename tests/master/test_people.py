@@ -512,6 +512,26 @@ def test_the_json_of_a_project_has_plain_times_and_numbers():
     assert made["releases"]["1.0"]["files"]["a.whl"]["size"] == 1_337_000
 
 
+def test_the_json_has_the_keys_of_piwheels_0_23():
+    first = release(["a.whl"], [("cp311", True)], skip="too old", yanked=True)
+    found = data(v1_0=first, v2_0rc1=release())
+    made = json.loads(web_pages.builds_json(found, site_url="https://wheels.example/"))
+    assert made["package"] == found["name"]
+    assert made["summary"] == found["description"]
+    assert made["pypi_url"] == f"https://pypi.org/project/{found['name']}"
+    assert made["piwheels_url"] == f"https://wheels.example/project/{found['name']}"
+    assert json.loads(web_pages.builds_json(found))["piwheels_url"] == ""
+    old, new = made["releases"]["1.0"], made["releases"]["2.0rc1"]
+    assert (old["skip_reason"], old["yanked"], old["prerelease"]) == ("too old", True, False)
+    assert new["prerelease"] is True
+    assert datetime.strptime(old["released"], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC) == NOW
+    file = old["files"]["a.whl"]
+    assert file["filehash"] == "ab" * 32
+    assert file["filesize"] == 1_337_000
+    assert (file["builder_abi"], file["file_abi_tag"]) == ("cp311", "cp311")
+    assert (file["platform"], file["apt_dependencies"]) == ("linux_armv7l", ["libb", "liba"])
+
+
 # All projects -------------------------------------------------------------------------------------
 
 

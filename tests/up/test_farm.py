@@ -1,6 +1,7 @@
 """Complete farms as processes, with an index that the test serves."""
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -17,7 +18,16 @@ from urllib.request import urlopen
 
 import pytest
 
-from helpers import QuietHandler, free_port, list_files, patience, until, write_sdist
+from helpers import (
+    PROJECT,
+    QuietHandler,
+    free_port,
+    list_files,
+    patience,
+    until,
+    wheel_bytes,
+    write_sdist,
+)
 from hostile import house
 from piwheels.up import site
 from piwheels.up.__main__ import main
@@ -52,12 +62,17 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
 """
 
 
-def add_source(index, name, version, tag, wait="-", *, needs=""):
+def add_source(index, name, version, tag, wait="-", *, needs="", requires="", has_wheel=False):
     about = f"{name} {version} {tag} {wait} {needs}"
     folder = index / "simple" / name
     folder.mkdir(parents=True, exist_ok=True)
-    write_sdist(folder, name, version, {"backend.py": BACKEND, "about.txt": about})
-    list_files(index, name, *(path.name for path in folder.glob("*.tar.gz")))
+    # It imports what its build requires.
+    files = {"backend.py": BACKEND + (f"import {requires}\n" if requires else "")}
+    files["pyproject.toml"] = PROJECT.replace("[]", f'["{requires}"]' if requires else "[]")
+    write_sdist(folder, name, version, {**files, "about.txt": about})
+    if has_wheel:
+        (folder / f"{name}-{version}-py3-none-any.whl").write_bytes(wheel_bytes(name, version))
+    list_files(index, name, *(path.name for path in folder.glob(f"{name}-*")))
 
 
 @pytest.fixture(scope="module")
@@ -255,6 +270,109 @@ def test_a_farm_survives_the_death_of_each_of_its_processes_in_mid_build(place):
         up.process.send_signal(signal.SIGINT)
         assert up.end() == 0
         up.wait_until_clean(0.0)
+
+
+def install(command, folder):
+    """Install by the command that piw-up prints, into *folder*; return the names there."""
+    options = [f"--target={folder}", "--no-cache-dir", "--only-binary=:all:"]
+    pip = [sys.executable, "-I", "-m", "pip", "--isolated", *command.split()[1:], *options]
+    subprocess.run(pip, check=True, capture_output=True, timeout=patience(60))
+    return sorted(path.name for path in folder.glob("*.dist-info"))
+
+
+def test_a_lock_file_becomes_an_index_of_its_own(place, tmp_path):
+    index, home = place[0] / "index", place[0] / "lock"
+    add_source(index, "app", "1.0", "native", needs="part<2", requires="tool")
+    add_source(index, "part", "1.5", "py3-none-any", has_wheel=True)
+    add_source(index, "part", "2.0", "py3-none-any")
+    add_source(index, "tool", "1.0", "py3-none-any", requires="base")
+    add_source(index, "base", "1.0", "py3-none-any")
+    add_source(index, "egg", "1.0", "py3-none-any", requires="hen", has_wheel=True)
+    add_source(index, "hen", "1.0", "py3-none-any", requires="egg", has_wheel=True)
+    add_source(index, "split", "1.0", "broken", has_wheel=True)
+    add_source(index, "fragile", "1.0", "py3-none-any", requires="split", has_wheel=True)
+    wanted = place[0] / "requirements.txt"
+    wanted.write_text("app\negg==1.0\nforge @ git+https://git.example/forge\nfragile\n")
+    options = "-r", str(wanted), "--from-source=all"
+    with Up(place, home, *options) as up:
+        command = up.until(r"^pip install .* --require-hashes -r .*$", 180)[0]
+        report, said = up.out.read_text(), up.err.read_text()
+        for row in ("app +1.0", "part +1.5", "egg +1.0", "tool +1.0", "base +1.0"):
+            assert re.search(rf"^{row} +cp\d+t? +built ", report, re.M), report
+        assert re.search(r"^hen +1\.0 +cp\d+t? +upstream wheel +hen-1\.0-py3", report, re.M)
+        assert "hen-1.0-py3-none-any.whl, because egg 1.0, hen 1.0 need each other" in said
+        assert "forge @ git+https://git.example/forge: not from the index" in report
+        assert "fragile==1.0: not built: it needs split 1.0 for its build, which is not" in report
+        order = [said.index(f"registered {name}") for name in ("base", "tool", "app")]
+        assert order == sorted(order)
+        for name, need in (("app", "tool"), ("tool", "base"), ("egg", "hen")):
+            page = (home / f"www/project/{name}/index.html").read_text()
+            assert f"{command.split()[3]}{need}/{need}-1.0-py3-none-any.whl" in page
+            assert f"{place[1]}{name}/{name}-1.0.tar.gz" in page
+        names = install(command, tmp_path)
+        assert names == ["app-1.0.dist-info", "egg-1.0.dist-info", "part-1.5.dist-info"]
+        up.process.send_signal(signal.SIGINT)
+        assert up.end() == 0
+
+
+def test_a_lock_file_takes_upstream_wheels_and_checks_hashes(place, tmp_path):
+    index, home = place[0] / "index", place[0] / "hashed"
+    add_source(index, "whole", "1.0", "py3-none-any", has_wheel=True)
+    add_source(index, "raw", "1.0", "py3-none-any")
+    add_source(index, "false", "1.0", "py3-none-any")
+    add_source(index, "sly", "1.0", "py3-none-any", has_wheel=True)
+    at_start = wheel_bytes("sly", "1.0", files=[("sly.pth", b"import os")])
+    (index / "simple/sly/sly-1.0-py3-none-any.whl").write_bytes(at_start)
+    files = "whole-1.0-py3-none-any.whl", "raw-1.0.tar.gz", "sly-1.0-py3-none-any.whl"
+    hashes = [
+        hashlib.sha256(next(index.glob(f"simple/*/{name}")).read_bytes()).hexdigest()
+        for name in (*files, "sly-1.0.tar.gz")
+    ]
+    wanted, made = place[0] / "hashed.txt", place[0] / "pylock.toml"
+    lines = (f"whole==1.0 --hash=sha256:{hashes[0]}", f"raw==1.0 --hash=sha256:{hashes[1]}")
+    bad = f"false==1.0 --hash=sha256:{'0' * 64}", f"absent==1.0 --hash=sha256:{'0' * 64}"
+    sly = f"sly==1.0 --hash=sha256:{hashes[2]} --hash=sha256:{hashes[3]}"
+    wanted.write_text("\n".join([*lines, *bad, sly]))
+    options = "-r", str(wanted), f"--lock-file={made}"
+    with Up(place, home, "--once", *options) as up:
+        assert up.end(90) == 1
+    report = up.out.read_text()
+    assert re.search(r"^whole +1\.0 +cp\d+t? +upstream wheel +whole-1", report, re.M)
+    assert re.search(r"^raw +1\.0 +cp\d+t? +built ", report, re.M)
+    assert "the farm refused the upstream wheel sly-1.0-py3-none-any.whl: " in up.err.read_text()
+    assert re.search(r"^sly +1\.0 +cp\d+t? +built ", report, re.M)
+    assert "false==1.0: not built: its source has the hash " in report
+    assert "absent==1.0: not built: Could not find a version that satisfies" in report
+    assert not (home / "www/simple/false").exists()
+    text = made.read_text()
+    assert text.startswith("# missing: false==1.0: not built: its source has the hash ")
+    assert hashes[0] in text
+    # The wheels of before are those of the lock file, or not.
+    wanted.write_text("\n".join([lines[0], bad[0].replace("false", "raw")]))
+    with Up(place, home, "--once", "--port", str(free_port()), *options) as up:
+        assert up.end(90) == 1
+    report = up.out.read_text()
+    assert re.search("^raw==1.0: not built: no file that raw-1.0-.* has a hash", report, re.M)
+    assert re.search(r"^whole +1\.0 +cp\d+t? +upstream wheel +whole-1", report, re.M)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("six==1 and more", "line 1: 'six==1 and more' is no requirement"),
+        ("ore<2\nmetal==2.0\nore==2.0", "line 3: ore==2.0, but before ore<2"),
+        ("metal==2.0\nore==2.0", "cannot be satisfied together: Cannot install"),
+    ],
+)
+def test_a_wrong_lock_file_starts_no_farm(place, text, sentence):
+    home, wanted = place[0] / "wrong", place[0] / "wrong.txt"
+    wanted.write_text(text)
+    with Up(place, home, "--once", "-r", str(wanted)) as up:
+        assert up.end(60) == 1
+    said = up.err.read_text()
+    assert sentence in said, said
+    assert said.count("\n") == 1
+    assert not (home / "postgres").exists()
 
 
 def is_served(url):

@@ -238,7 +238,7 @@ class FarmModel:
         return slave
 
     def _count_joins(self, slave: Slave) -> int:
-        """Return how often the slave's board has joined lately. Its lanes join together, once."""
+        """Return how often the slave's board has joined recently. Its lanes join together, once."""
         serial = slave.info.board_serial
         before = self._newest.get((slave.label, serial)) if serial else None
         self._newest[slave.label, serial] = slave

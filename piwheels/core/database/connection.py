@@ -132,6 +132,9 @@ class Client:
                 _check_schema(conn)
         except SQLAlchemyError as exc:
             raise Fatal(f"cannot use the database: {sentence(exc)}; check --dsn") from exc
+        except Fatal:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -257,6 +260,8 @@ def _check_schema(conn: Connection) -> None:
     if not found:
         raise Fatal("the database is empty: run piw-initdb")
     have = conn.execute(text("SELECT version FROM public.configuration")).scalar_one()
+    if have.endswith(sql_files.IMPORTING):
+        raise Fatal("an import into the database has not ended: run piw-initdb --from-peer again")
     if have != want:
         newer = have.partition("+")[0] > want.partition("+")[0]
         raise Fatal(

@@ -8,8 +8,12 @@ from __future__ import annotations
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from typing import Final
 
 from piwheels.core.errors import Fatal
+
+#: Follows the version of a schema while an import into it is in progress.
+IMPORTING: Final = " importing"
 
 
 @cache
@@ -34,6 +38,11 @@ def routines() -> list[Path]:
     folders = folder() / "functions", folder() / "views"
     files = [path for each in folders for path in sorted(each.glob("*.sql"))]
     return [*files, folder() / "settings.sql"]
+
+
+def peer_script(name: str) -> str:
+    """Return the SQL of the step *name* of an import (``piw-initdb --from-peer``)."""
+    return (folder() / "peer" / f"{name}.sql").read_text(encoding="utf-8")
 
 
 @cache

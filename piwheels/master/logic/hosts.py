@@ -1,4 +1,4 @@
-"""Hosts with several lanes, as consoles are told of them. Pure."""
+"""Hosts with several lanes, as consoles know them. Pure."""
 
 from __future__ import annotations
 

@@ -214,11 +214,13 @@ def reason(log: str) -> str:
     return textwrap.dedent("\n".join(lines)).strip("\n")
 
 
-def builds_json(data: ProjectData, version: str = "", metadata: Metadata | None = None) -> bytes:
+def builds_json(
+    data: ProjectData, version: str = "", metadata: Metadata | None = None, site_url: str = ""
+) -> bytes:
     """Return a project page as JSON; *metadata* is that of the release *version*.
 
     Times are in RFC 3339 and UTC, durations in seconds, sizes in bytes. ``json.html`` documents
-    each key.
+    each key. It also has the keys of piwheels 0.23, under which its programs read the same values.
     """
     made = {key: value for key, value in data.items() if key != "releases"}
     made["metadata"] = None
@@ -226,7 +228,35 @@ def builds_json(data: ProjectData, version: str = "", metadata: Metadata | None 
         fields = metadata._asdict()
         del fields["needs"]  # equal to some of requires_dist
         made["metadata"] = {"version": version, **fields}
-    return to_json({**made, "releases": dict(_releases(data))})
+    name = data["name"]
+    earlier = {
+        "package": name,
+        "summary": data["description"],
+        "pypi_url": f"https://pypi.org/project/{name}",
+        "piwheels_url": site_url and f"{site_url}project/{name}",
+    }
+    releases = {key: _release_json(key, release) for key, release in _releases(data)}
+    return to_json({**made, **earlier, "releases": releases})
+
+
+def _release_json(version: str, release: ProjectRelease) -> dict[str, Any]:
+    """Return a *release* with the keys of piwheels 0.23 in addition to ours."""
+    return {
+        **release,
+        "released": f"{release['released'].astimezone(UTC):%Y-%m-%d %H:%M:%S}",
+        "prerelease": version_key(version)[1].is_prerelease,
+        "skip_reason": release["skip"],
+        "files": {
+            filename: {
+                **file,
+                "filehash": file["hash"],
+                "filesize": file["size"],
+                "builder_abi": file["abi_builder"],
+                "file_abi_tag": file["file_abi"],
+            }
+            for filename, file in release["files"].items()
+        },
+    }
 
 
 def about(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from piwheels.core.host.pip_config import INDEX_SECONDS, IndexAccess
 from piwheels.core.host.processes import build_environment
+from piwheels.core.wheels.tags import canonical
 from piwheels.slave.egress import listen, pages
 from piwheels.slave.egress.ledger import Ledger
 from piwheels.slave.egress.mirror import LIMITS, Mirror, Upstream
@@ -43,7 +44,8 @@ class Egress:
 
     *index* is pip's default index. *is_open*: everything, without a proxy; *settings* are then as
     in :func:`~piwheels.core.host.processes.build_environment`. *offline*: a build fetches all that
-    it needs before it compiles.
+    it needs before it compiles. *requirements* is an index that alone has what a build requires:
+    from the others it gets only its own project (``""``: all have everything).
     """
 
     settings: Mapping[str, str] | None = None
@@ -51,6 +53,7 @@ class Egress:
     allowed: Collection[str] = frozenset()
     is_open: bool = False
     offline: bool = False
+    requirements: str = ""
 
     @property
     def access(self) -> IndexAccess:
@@ -73,28 +76,33 @@ class Sources:
     upstreams: tuple[Upstream, ...]
 
 
-def sources(egress: Egress, port: int, index: str | None, extra: Collection[str] = ()) -> Sources:
+def sources(
+    egress: Egress, port: int, index: str | None, extra: Collection[str] = (), package: str = ""
+) -> Sources:
     """Return the sources of a build by pip's settings; *index* and *extra* take precedence.
 
-    Folders of this machine that are lists of files stay as they are: the build reads them.
+    Folders of this machine that are lists of files stay as they are: the build reads them. With
+    :attr:`Egress.requirements`, there are no such lists, and the others have only *package*.
     """
     upstreams: list[Upstream] = []
+    own = canonical(package) if egress.requirements else ""
 
-    def address(url: str, is_list: bool = False) -> str:
+    def address(url: str, is_list: bool = False, never: str = "") -> str:
         is_local = pages.is_local(url) and not is_list
         if not is_local and not url.startswith(("http://", "https://")):
             return url
-        upstreams.append(Upstream(url, is_list))
+        upstreams.append(Upstream(url, is_list, "" if never else own, never))
         return f"http://127.0.0.1:{port}/{len(upstreams) - 1}/"
 
     given = egress.settings or {}
     more = [*given.get("extra-index-url", "").split(), *sorted(extra)]
-    return Sources(
-        address(index or given.get("index-url") or egress.index),
-        tuple(address(url) for url in more),
-        tuple(address(url, is_list=True) for url in given.get("find-links", "").split()),
-        tuple(upstreams),
-    )
+    lists = [] if egress.requirements else given.get("find-links", "").split()
+    first = address(index or given.get("index-url") or egress.index)
+    others = [address(url) for url in more]
+    if egress.requirements:
+        others.append(address(egress.requirements, never=own))
+    links = tuple(address(url, is_list=True) for url in lists)
+    return Sources(first, tuple(others), links, tuple(upstreams))
 
 
 def environment(  # noqa: PLR0917
@@ -127,22 +135,23 @@ def environment(  # noqa: PLR0917
 class Network:
     """The network of one build: its mirror and its ledger. *folder* gets files for a moment.
 
-    *index* and *extra* are as in :func:`sources`. Call :meth:`close` at the end.
+    *index*, *extra* and *package* are as in :func:`sources`. Call :meth:`close` at the end.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917
         self,
         egress: Egress,
         index: str | None,
         extra: Collection[str],
         folder: Path,
         unreachable: Callable[[str], None],
+        package: str = "",
     ) -> None:
         self._access = egress.access
         self._ledger = Ledger()
         self._mirror = Mirror(
             self._access,
-            sources(egress, PORT, index, extra).upstreams,
+            sources(egress, PORT, index, extra, package).upstreams,
             egress.allowed,
             self._ledger,
             folder,

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from piwheels.core.errors import Unavailable
 from piwheels.core.fetching import Fetcher, Limits, Reply, UpstreamFault
+from piwheels.core.wheels.tags import canonical
 from piwheels.slave.egress import pages, rules
 from piwheels.slave.egress.ledger import public
 
@@ -41,11 +42,19 @@ _WRONG_HASH: Final = "its {} is not the one that the index lists"
 class Upstream(NamedTuple):
     """An index, or with *is_list* a list of files (pip's find-links), at *url*.
 
-    An index may also be a folder of this machine (``file:///...``).
+    An index may also be a folder of this machine (``file:///...``). The build gets only the project
+    *only*, or all but *never* (``""``: no limit).
     """
 
     url: str
     is_list: bool = False
+    only: str = ""
+    never: str = ""
+
+    def has(self, project: str) -> bool:
+        """Return whether a build gets *project* from here."""
+        name = canonical(project)
+        return name == self.only if self.only else name != self.never
 
 
 class Source(NamedTuple):
@@ -141,6 +150,8 @@ class Mirror:
             return Answer(404, "the mirror has nothing there")
         if bool(wanted.project) is self._upstreams[wanted.number].is_list:
             return Answer(404, "the mirror has only pages of projects and their files")
+        if not self._upstreams[wanted.number].has(wanted.project):
+            return Answer(404, "the project comes from another index")
         fetcher, address = self._fetchers[wanted.number], self._address(wanted)
         try:
             with self._reading:

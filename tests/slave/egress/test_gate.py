@@ -55,6 +55,17 @@ def test_the_upstreams_of_the_mirror():
     assert default.upstreams == (Upstream("https://default.example/simple"),)
 
 
+def test_what_a_build_requires_can_come_from_an_index_of_its_own():
+    egress = Egress(SETTINGS, requirements="http://127.0.0.1:8080/simple/")
+    found = sources(egress, 1, None, package="Own.Project")
+    assert found.links == ()
+    assert found.extra == tuple(f"http://127.0.0.1:1/{number}/" for number in (1, 2, 3))
+    *others, farm = found.upstreams
+    assert [each.only for each in others] == ["own-project"] * 3
+    assert [others[0].has(name) for name in ("own_project", "setuptools")] == [True, False]
+    assert [farm.has(name) for name in ("own_project", "setuptools")] == [False, True]
+
+
 def test_the_slave_reaches_indexes_as_pip_would():
     access = Egress(SETTINGS, "https://default.example/simple").access
     assert (access.cert, access.client_cert) == ("/etc/ca.pem", "/home/us/key.pem")
