@@ -54,6 +54,7 @@ __all__ = [
     "ENDED_BY_OPERATOR",
     "FIRST_IMPORT",
     "LEVEL_1_ID",
+    "NOT_EMULATING",
     "SANDBOX",
     "STOPPED_BY_OPERATOR",
     "NoData",
@@ -211,6 +212,8 @@ LEVEL_1_ID: Final = b"piw1-"
 ENDED_BY_OPERATOR: Final = "an operator has ended this slave"
 #: A slave logs this with the name of the sandbox, and what that lacks; piw-up looks for it.
 SANDBOX: Final = "sandbox of builds: "
+#: A slave logs this with a system of --emulate that it leaves out, and why; piw-up looks for it.
+NOT_EMULATING: Final = "not emulating "
 #: The line in a master's log after the command QUIT.
 STOPPED_BY_OPERATOR: Final = "an operator said QUIT"
 

@@ -34,6 +34,12 @@ class Target(NamedTuple):
     def __str__(self) -> str:
         return f"{self.platform}/{self.abi}"
 
+    @property
+    def words(self) -> str:
+        """Its name for people: ``cp311 armv7l``, ``cp311 musl x86_64``."""
+        platform = self.platform.removeprefix("linux_").replace("musllinux_", "musl ")
+        return f"{self.abi} {platform}".strip()
+
     @classmethod
     def parse(cls, text: str) -> Target:
         """Return the target that *text* names. Raises ``ValueError`` with a sentence."""
@@ -49,6 +55,8 @@ class Target(NamedTuple):
 
 #: In place of a target: a version that has no build may begin with any of them.
 FIRST: Final = Target("any", "any")
+#: Why a farm itself retires a target; it comes back when a slave offers it.
+NO_SLAVE: Final = "no slave of this farm builds for it"
 
 
 def family(platform: str) -> str:

@@ -28,6 +28,7 @@ from piwheels.master.in_order import InOrder
 from piwheels.master.logic import effects
 from piwheels.master.logic.fleet import BUSY_TIMEOUT, Fleet, pauser
 from piwheels.master.logic.hosts import lanes
+from piwheels.master.logic.offered import to_add
 from piwheels.master.logic.unserved import Unserved, target_states
 from piwheels.master.messages import (
     BuildEnded,
@@ -115,6 +116,8 @@ class SlaveDriver(NonStopTask):
         self._replay_again = False
         #: The targets, as last read from the database, and those without a slave.
         self.targets: list[TargetRow] = []
+        #: Those that were added because a slave offers them.
+        self._added: set[Target] = set()
         self.unserved = Unserved()
         self.every(timedelta(seconds=10), self._tick)
         self.every(timedelta(minutes=1), self._read_targets)
@@ -230,7 +233,10 @@ class SlaveDriver(NonStopTask):
 
     def do_hello(self, slave: SlaveState) -> list[SlaveEffect]:
         """Handle ``HELLO``, the greeting of a slave, which may still have a build."""
-        return self.fleet.do_hello(slave, self._instant())
+        is_wanted = bool(self._to_add(slave))
+        if is_wanted:
+            self._read_targets()
+        return self.fleet.do_hello(slave, self._instant(), expects_target=is_wanted)
 
     def do_idle(self, slave: SlaveState) -> list[SlaveEffect]:
         """Handle ``IDLE``, a request for work."""
@@ -305,6 +311,7 @@ class SlaveDriver(NonStopTask):
             self.logger.warning("the targets are not known, asking again soon: %s", result.error)
             return
         self.targets = result.value
+        self._add_targets()
         new = self.unserved.take(self._target_states(), self._instant())
         states = self._target_states()
         late = [state for state in states if Target(*state[:2]) in new]
@@ -315,6 +322,35 @@ class SlaveDriver(NonStopTask):
                 " (piw-targets retire %s)", target, counted(state.pending, "version"), target,
             )  # fmt: skip
         self.ports.push("monitor", TargetsSeen(states, len(self.unserved.late), late))
+
+    def _to_add(self, *slaves: SlaveState) -> list[Target]:
+        """Return the targets to add that only *slaves* know so far."""
+        offered = (offer.target for slave in slaves for offer in slave.offers)
+        is_wanted = self.config.targets_of_slaves
+        return to_add(self.targets, self._added, offered) if is_wanted else []
+
+    def _add_targets(self) -> None:
+        """Build for what slaves offer, if the farm adds that."""
+        new = self._to_add(*self.slaves.values())
+        if not new:
+            return
+        by_target = {o.target: slave for slave in self.slaves.values() for o in slave.offers}
+        self._added.update(new)
+
+        def then(result: Result[list[Target]]) -> None:
+            if result.error is not None:
+                self._added.difference_update(new)
+                self.logger.warning("targets of slaves are added later: %s", result.error)
+                return
+            for target in result.value:
+                slave = by_target[target]
+                self.logger.info(
+                    "builds for %s from now on: slave %d (%s) offers it",
+                    target, slave.slave_id, slave.label,
+                )  # fmt: skip
+            self._read_targets()
+
+        self._db.ask(then, "add_targets", new)
 
     def _target_states(self) -> list[TargetState]:
         return target_states(self.targets, self.slaves.values(), self.unserved)

@@ -115,6 +115,10 @@ class MasterConfig(Common):
         help="publish wheels of this project that run code at each start of an interpreter, by a"
         " .pth file (can be repeated)",
     )  # fmt: skip
+    targets_of_slaves: bool = option(
+        default=False,
+        help="build for each target that a slave offers, unless it is retired: at most 100 targets",
+    )
     dev_mode: bool = option(
         default=False, help="write pages immediately instead of within a minute"
     )

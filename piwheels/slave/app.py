@@ -42,7 +42,13 @@ from piwheels.core.program.command_line import duration, program, usage_error
 from piwheels.core.program.logs import reopen_on_hangup
 from piwheels.core.program.privileges import refuse_root
 from piwheels.core.program.systemd import Notifier
-from piwheels.core.protocols import ENDED_BY_OPERATOR, SANDBOX, SlaveOutput, slave_driver
+from piwheels.core.protocols import (
+    ENDED_BY_OPERATOR,
+    NOT_EMULATING,
+    SANDBOX,
+    SlaveOutput,
+    slave_driver,
+)
 from piwheels.core.transport import Context
 from piwheels.core.wheels.dependencies import System
 from piwheels.slave.builder import Builder, clean_stale
@@ -65,7 +71,7 @@ from piwheels.slave.readiness import Readiness
 from piwheels.slave.room import Room, lanes_for
 from piwheels.slave.sandbox.choice import choose
 from piwheels.slave.worker import Worker
-from piwheels.slave.workshops import at_once, leave_out, open_workshops
+from piwheels.slave.workshops import at_once, open_workshops
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -166,7 +172,7 @@ class PiWheelsSlave:
                 try:
                     return emulated_sandbox(root, pip, self.dir, variables, port)
                 except Fatal as exc:
-                    leave_out(root, str(exc))
+                    self.logger.error("%s%s: %s", NOT_EMULATING, root, exc)
                     return None
             return choose(self.config.sandbox, python, pip, self.dir, variables, port)
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path  # noqa: TC003 (the types of options are read)
 
+from piwheels.core.host.architectures import System, parse_systems
 from piwheels.core.keys.files import KeyPair, parse_invitation
 from piwheels.core.keys.options import key_option, master_key_option
 from piwheels.core.paths import address, bracketed, host
 from piwheels.core.program.builds import (
     allow_host_option,
+    emulate_option,
     jobs_option,
     offline_build_option,
     sandbox_option,
@@ -19,7 +21,6 @@ from piwheels.core.program.builds import (
 from piwheels.core.program.checking import check_option
 from piwheels.core.program.command_line import Common, option, size
 from piwheels.core.program.report import json_option
-from piwheels.slave.emulation.architectures import System, parse_systems
 from piwheels.slave.limits import Limits
 
 
@@ -31,12 +32,6 @@ def _master(text: str) -> str:
         raise ValueError(
             f"{exc} (--slave-queue and --file-queue take other ports: tcp://HOST:PORT)"
         ) from None
-
-
-def _systems(text: str) -> str:
-    """Return *text*, if it names systems that can be emulated. Raises ``ValueError``."""
-    parse_systems(text)
-    return text
 
 
 def _package(text: str) -> str:
@@ -79,13 +74,7 @@ class SlaveConfig(Common):
         " machine (default: the one that runs this)",
     )
     jobs: int = jobs_option(1)
-    emulate: list[str] = option(
-        default=[],
-        metavar="ARCH[/RELEASE]",
-        parse=_systems,
-        help="build for Debian of this architecture, too, such as armhf or riscv64/trixie: qemu"
-        " runs it (can be repeated, or a list with commas)",
-    )
+    emulate: list[str] = emulate_option()
     mirror: str = option(
         default="",
         metavar="URL",

@@ -22,6 +22,7 @@ from piwheels.up.config import UpConfig
             "piw-up -r requirements.txt --python 3.13 --once",
             "fill an index with all that a lock file names, and write one for this index",
         ),
+        ("piw-up --emulate armhf wrapt", "build for a Raspberry Pi, too: qemu runs its Debian"),
         (
             "piw-up --no-boards wrapt",
             "build on this machine only, and listen for no slave on the network",
@@ -36,6 +37,9 @@ def main(config: UpConfig) -> int:
         usage_error("piw-up", config, "a lock file (-r) is for one --python")
     if config.requirement is None and (config.lock_file or config.from_source != "missing"):
         usage_error("piw-up", config, "--lock-file and --from-source need a lock file (-r)")
+    if config.from_source == "all" and config.emulate:
+        # The emulated builds would need other wheels of what the builds require.
+        usage_error("piw-up", config, "--from-source all is for this machine: omit --emulate")
     from piwheels.up.app import run  # noqa: PLC0415 (it needs the extra)
 
     return run(config)

@@ -24,9 +24,12 @@ from piwheels.core.program.extras import install
 from piwheels.core.program.logs import reopen_on_hangup
 from piwheels.core.program.privileges import drop_root, environment, interpreter_dirs
 from piwheels.core.program.report import write_object
-from piwheels.core.protocols import SANDBOX, SlaveEvent
+from piwheels.core.protocols import NOT_EMULATING, SANDBOX, SlaveEvent
+from piwheels.core.states import offers_of
 from piwheels.core.subscription import Subscription
-from piwheels.core.wheels.tags import abi_key, same_version
+from piwheels.core.targets import NO_SLAVE
+from piwheels.core.targets import Target as BuildTarget
+from piwheels.core.wheels.tags import same_version
 from piwheels.core.words import counted, duration_text
 from piwheels.up import console, database, separation, site, summary
 from piwheels.up.boards import OWN, PORTS, SLAVES, Boards
@@ -66,6 +69,8 @@ DEMO_PACKAGES: Final = (
 TICK, QUERY_INTERVAL = 0.2, 1.0
 #: Seconds to wait for the slaves to start.
 START_LIMIT: Final = 30.0
+#: Seconds more, for the roots of the systems that they emulate.
+ROOTS_LIMIT: Final = 1800.0
 #: Seconds to wait for pages and logs after the end of the last build.
 PUBLISH_LIMIT: Final = 90.0
 #: Of these, seconds to wait for what the index says about the versions, such as a yank.
@@ -109,8 +114,8 @@ class Up:
         #: The name of its slave.
         self.label = label_for(interpreters)
         self.versions = list(dict.fromkeys(each.dotted for each in interpreters))
-        self.abis = sorted({each.abi for each in interpreters}, key=abi_key)
-        self.targets = {each.target for each in interpreters}
+        self.targets = list(dict.fromkeys(each.target for each in interpreters))
+        self.abi = self.targets[0].abi
         self.screen = Screen(sys.stderr, os.environ, quiet=config.quiet)
         self.console = console.Console()
         self.slaves = Slaves()
@@ -121,15 +126,18 @@ class Up:
                 Target(each.requirement, each.name, each.version, each.problem, each.detail)
                 for each in lock.entries
             ]
-        self.tracker = Tracker(targets, self.abis, self.versions, self.site, self.screen)
+        self.tracker = Tracker(targets, self.targets, self.versions, self.site, self.screen)
         open_ = [target for target in targets if not (target.version or target.problem)]
         self._unresolved = {target.spec: target for target in open_}
         self._resolver = Resolver([], self.versions[0])
         self.lock_work = lock and LockWork(
-            lock.entries, config.from_source, self.abis[0], self.tracker,
+            lock.entries, config.from_source, self.abi, self.tracker,
             Lookups(config, interpreters[0], processes.home, self.launcher), self.site,
             self.screen.say, clock=clock,
         )  # fmt: skip
+        #: What its slave builds for, and the systems that this cannot emulate, with the reasons.
+        self._offered: set[BuildTarget] = set()
+        self._left_out: list[str] = []
         self._cluster: Cluster | None = None
         #: When PostgreSQL, which has ended, is started again.
         self._database_due: float | None = None
@@ -181,6 +189,7 @@ class Up:
             )
             registrar.refresh_pages()
             self._say_separation(events)
+            self._await_targets(events, db)
             self._invite()
             stack.callback(self._end_console)
             self._open_console()
@@ -201,7 +210,7 @@ class Up:
                 self.screen.say(
                     f"the site is in {self.site}; without --once, this continues to serve it"
                 )
-                return 0 if self.tracker.all_built else 1
+                return 0 if self.tracker.all_built and not self._left_out else 1
             if watched := [target.package for target in self.tracker.targets if target.watched]:
                 names = ", ".join(watched)
                 self.screen.say(f"watching {names}: their new releases are built, too")
@@ -216,7 +225,14 @@ class Up:
 
     def _say_separation(self, events: Subscription) -> None:
         """Say how builds are separated from the farm, once their slaves know."""
-        deadline = self._clock.monotonic() + START_LIMIT
+        limit = START_LIMIT
+        if self.config.emulate:
+            limit += ROOTS_LIMIT
+            self.screen.say(
+                f"preparing to emulate {', '.join(self.config.emulate)}: this takes a"
+                " minute or two for a system that this machine does not have yet"
+            )
+        deadline = self._clock.monotonic() + limit
         slaves = [daemon for daemon in self.processes.daemons if daemon.name == self.label]
         while not all(found := [daemon.said(SANDBOX) for daemon in slaves]):
             if self._clock.monotonic() > deadline:
@@ -227,6 +243,23 @@ class Up:
         chosen = self.config.sandbox != "auto"
         words = separation.sentence(found, builder, chosen=chosen, is_root=not os.geteuid())
         self.screen.say(words)
+        self._left_out = [each for slave in slaves for each in slave.lines_with(NOT_EMULATING)]
+        for words in self._left_out:
+            self.screen.say(words, RED)
+
+    def _await_targets(self, events: Subscription, db: Database) -> None:
+        """Wait until the farm builds for all that its slave emulates.
+
+        Before that, nothing may be waiting, because of the wheels of an earlier run.
+        """
+        deadline = self._clock.monotonic() + START_LIMIT
+        while self.config.emulate and self._clock.monotonic() < deadline:
+            self._tick(events)
+            with contextlib.suppress(DatabaseError):
+                rows = [row for row in db.get_targets() if row.skip != NO_SLAVE]
+                known = {BuildTarget(row.platform, row.abi_tag) for row in rows}
+                if self._offered and self._offered <= known:
+                    return
 
     def _invite(self) -> None:
         """Print the command with which a board joins the farm."""
@@ -260,7 +293,7 @@ class Up:
         wires = [f"--{name}-queue={where}" for name, where in self.queues.items()]
         place = f"--output-path={self.site}"
         source = f"--source={'known' if config.once else 'watch'}"
-        args = [place, "--dev-mode", source, *wires, *common]
+        args = [place, "--dev-mode", "--targets-of-slaves", source, *wires, *common]
         if self.boards is not None:
             args.append(f"--keys={self.boards.folder.path}")
         if not site.is_everywhere(config.host):  # else it has several addresses
@@ -281,6 +314,7 @@ class Up:
         builds.mkdir(exist_ok=True)
         shared = [f"--dir={builds}", f"--timeout={config.timeout.total_seconds():f}", *common]
         shared += [f"--sandbox={config.sandbox}"] if config.sandbox != "auto" else []
+        shared += [f"--emulate={systems}" for systems in config.emulate]
         shared += [f"--allow-host={host}" for host in config.allow_host]
         shared += ["--offline-build"] if config.offline_build else []
         if config.requirement and config.from_source == "all":
@@ -435,14 +469,14 @@ class Up:
         """Write the lock file of the farm; return the options with which pip installs from it."""
         work.verify(db)
         self.tracker.update(db)
-        path = self.config.lock_file or self.processes.home / f"requirements-{self.abis[0]}.txt"
+        path = self.config.lock_file or self.processes.home / f"requirements-{self.abi}.txt"
         options, index = ["--require-hashes", "-r", str(path)], f"{self.url}simple/"
         wheels, missing = work.locked(), self.tracker.problems()
         if is_valid_pylock_path(path):
             text = writing.pylock(wheels, missing, index, self.versions[0])
         else:
             install = summary.install_line(index, options, self.trusted)
-            text = writing.requirements(wheels, missing, self.abis[0], install)
+            text = writing.requirements(wheels, missing, self.abi, install)
         try:
             path.write_text(text)
         except OSError as exc:
@@ -500,6 +534,8 @@ class Up:
 
     def _take_event(self, event: SlaveEvent) -> None:
         # The master repeats old events on request: their age is the only use of the timestamp.
+        if event.message == "HELLO" and event.data.label == self.label:
+            self._offered.update(offer.target for offer in offers_of(event.data))
         age = (self._clock.now() - event.timestamp).total_seconds()
         sentence = self.slaves.event(event, self._clock.monotonic(), age)
         if sentence and not self.screen.live:

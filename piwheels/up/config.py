@@ -15,6 +15,7 @@ from piwheels.core.errors import Fatal
 from piwheels.core.paths import address, host, runtime_dir
 from piwheels.core.program.builds import (
     allow_host_option,
+    emulate_option,
     jobs_option,
     offline_build_option,
     sandbox_option,
@@ -80,6 +81,7 @@ class UpConfig(Common):
         " default: the one that runs this)",
     )
     jobs: int | None = jobs_option(None, "one for each interpreter")
+    emulate: list[str] = emulate_option()
     dir: Path | None = option(
         default=None,
         metavar="DIR",

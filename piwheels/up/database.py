@@ -12,7 +12,7 @@ from piwheels.core.errors import DatabaseError, Fatal
 from piwheels.core.host.postgres import Cluster
 from piwheels.core.paths import DAEMON
 from piwheels.core.program.privileges import USER
-from piwheels.core.targets import Target
+from piwheels.core.targets import NO_SLAVE, Target
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 NAME: Final = "piwheels"
 #: Databases that every server has: never the farm's.
 TEMPLATES: Final = ("", "postgres", "template0", "template1")
-#: Why a target without slaves is retired.
-NO_SLAVE: Final = "no slave of this farm builds for it"
 #: Seconds to retry a query; after that, piw-up checks whether the server still runs.
 PATIENCE: Final = 2.0
 

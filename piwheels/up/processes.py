@@ -95,6 +95,11 @@ class Daemon:
         """Return the word that follows *words* in its log; ``""`` if it has not said them."""
         return _end_of(self.log, self.start, SEARCHED).partition(words)[2].partition(";")[0]
 
+    def lines_with(self, words: str) -> list[str]:
+        """Return *words* with what follows them, for each line of its log that has them."""
+        lines = _end_of(self.log, self.start, SEARCHED).splitlines()
+        return [words + line.partition(words)[2] for line in lines if words in line]
+
 
 class Event(NamedTuple):
     """What happened to the daemon *name*, in a sentence; *bad*: it was not wanted."""

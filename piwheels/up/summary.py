@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from packaging.version import InvalidVersion, Version
 
 from piwheels.core.errors import BadWheel
+from piwheels.core.targets import Target as BuildTarget
 from piwheels.core.text import clean
-from piwheels.core.wheels.tags import canonical, parse_filename, serves
+from piwheels.core.wheels.serving import serves
+from piwheels.core.wheels.tags import canonical, parse_filename
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from piwheels.core.database.rows import BuildRow
 
@@ -59,7 +61,7 @@ class Target:
 
 
 class Row(NamedTuple):
-    """A line of the table: the result of a version for one ABI."""
+    """A line of the table: the result of a version for one target."""
 
     package: str
     version: str
@@ -68,6 +70,12 @@ class Row(NamedTuple):
     seconds: float | None = None
     wheel: str = ""
     build_id: int | None = None
+    platform: str = ""
+
+    @property
+    def target(self) -> BuildTarget:
+        """The target."""
+        return BuildTarget(self.platform, self.abi)
 
     @property
     def has_wheel(self) -> bool:
@@ -102,44 +110,68 @@ def parse_targets(specs: Iterable[str]) -> list[Target]:
 
 
 def rows_of(
-    target: Target, abis: Sequence[str], builds: Iterable[BuildRow], pending: bool
+    target: Target,
+    own: Sequence[BuildTarget],
+    others: Iterable[BuildTarget],
+    builds: Iterable[BuildRow],
+    waiting: Collection[BuildTarget],
+    *,
+    name: Callable[[BuildTarget], str],
 ) -> list[Row]:
-    """Return the results of *target* for each of *abis*, from the *builds* of its version."""
+    """Return the results of *target* for *own*, and for those of *others* that concern it.
+
+    It has the *builds*, and waits for those for *waiting*. People know a target by its *name*.
+    """
     if target.problem:
         return [Row(target.package, target.version, "", target.problem)]
     mine = [build for build in builds if (build.package, build.version) == target.key]
-    return [_row(target, abi, mine, pending) for abi in abis]
+    tried = {BuildTarget(build.platform, build.abi_tag) for build in mine}
+    more = [each for each in others if each in tried or each in waiting]
+    return [_row(target, each, mine, bool(waiting), name) for each in (*own, *more)]
 
 
-def _row(target: Target, abi: str, builds: Sequence[BuildRow], pending: bool) -> Row:
-    own = [build for build in builds if build.abi_tag == abi]
+def _row(
+    target: Target,
+    place: BuildTarget,
+    builds: Sequence[BuildRow],
+    pending: bool,
+    name: Callable[[BuildTarget], str],
+) -> Row:
+    def row(result: str, seconds: float | None, wheel: str, build_id: int | None = None) -> Row:
+        return Row(*target.key, place.abi, result, seconds, wheel, build_id, place.platform)
+
+    own = [build for build in builds if build.abi_tag == place.abi and _may_be(build, place)]
     if own:
         last = own[-1]
-        wheel = _serving([last], abi)[1]
+        wheel = _serving([last], place)[1]
         result = "built" if wheel else "built again" if last.status else FAILED
         if wheel and target.is_imported:
-            return Row(*target.key, abi, "upstream wheel", None, wheel)
-        # Two ABIs may have made the same file: the newest build of it counts.
-        wheel = wheel or (_serving(builds, abi)[1] if last.status else "")
-        seconds = last.duration.total_seconds()
-        return Row(*target.key, abi, result, seconds, wheel, last.build_id)
-    maker, wheel = _serving(builds, abi)
-    if wheel:
-        return Row(*target.key, abi, f"as {maker}", None, wheel)
-    return Row(*target.key, abi, "waiting" if pending else "not tried")
+            return row("upstream wheel", None, wheel)
+        # Two targets may have made the same file: the newest build of it counts.
+        wheel = wheel or (_serving(builds, place)[1] if last.status else "")
+        return row(result, last.duration.total_seconds(), wheel, last.build_id)
+    maker, wheel = _serving(builds, place)
+    if maker is not None:
+        return row(f"as {name(maker)}", None, wheel)
+    return row("waiting" if pending else "not tried", None, "")
 
 
-def _serving(builds: Iterable[BuildRow], abi: str) -> tuple[str, str]:
-    """Return the maker's ABI and the name of a file that serves *abi*, or two empty texts."""
+def _may_be(build: BuildRow, place: BuildTarget) -> bool:
+    """Return whether *build* was made on the platform of *place*: that of some is unknown."""
+    return not build.platform or place.platform in {build.platform, "any"}
+
+
+def _serving(builds: Iterable[BuildRow], place: BuildTarget) -> tuple[BuildTarget | None, str]:
+    """Return the maker and the name of a file that serves *place*, or ``None`` and ``""``."""
     for build in builds:
         for filename in build.filenames if build.status else ():
             try:
-                accepted = serves(parse_filename(filename), abi)
+                accepted = serves(parse_filename(filename), place)
             except BadWheel:
                 continue
             if accepted:
-                return build.abi_tag, filename
-    return "", ""
+                return BuildTarget(build.platform, build.abi_tag), filename
+    return None, ""
 
 
 def install_line(url: str, specs: Sequence[str], trusted: str = "") -> str:
@@ -154,17 +186,17 @@ def install_line(url: str, specs: Sequence[str], trusted: str = "") -> str:
 HEADINGS: Final = ("package", "version", "ABI", "result", "seconds", "wheel")
 
 
-def table(rows: Sequence[Row]) -> list[str]:
-    """Return the lines of the table, headed and aligned."""
-    cells = [HEADINGS, *map(_cells, rows)]
+def table(rows: Sequence[Row], name: Callable[[BuildTarget], str]) -> list[str]:
+    """Return the lines of the table, headed and aligned. People know a target by its *name*."""
+    cells = [HEADINGS, *(_cells(row, name(row.target)) for row in rows)]
     widths = [max(len(line[i]) for line in cells) for i in range(len(HEADINGS))]
     lines = [_aligned(line, widths) for line in cells]
     return [lines[0], "-" * max(map(len, lines)), *lines[1:]]
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: Row, target: str) -> tuple[str, ...]:
     seconds = "" if row.seconds is None else f"{row.seconds:.1f}"
-    return row.package, clean(row.version, 60), row.abi, row.result, seconds, row.wheel
+    return row.package, clean(row.version, 60), target, row.result, seconds, row.wheel
 
 
 def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from piwheels.core.reasons import last_reason
 from piwheels.core.site import log_name
+from piwheels.core.targets import Target as BuildTarget
 from piwheels.core.text import ESCAPE, clean
-from piwheels.core.wheels.tags import known_spelling
+from piwheels.core.wheels.tags import abi_key, known_spelling
 from piwheels.up import site, summary
 from piwheels.up.progress import GREEN, RED
 from piwheels.up.registry import IMPORTED
@@ -24,22 +25,25 @@ if TYPE_CHECKING:
 
 
 class Tracker:
-    """Tracks *targets* for each of *abis*. The owner sets their versions and problems.
+    """Tracks *targets* for *own*, and for further targets that the farm builds for.
 
-    *pythons* are the versions of the interpreters (``"3.11"``); *folder* contains the site.
+    The owner sets their versions and problems. *own* are those of this machine's interpreters, the
+    main one first; *pythons* are the versions of these (``"3.11"``); *folder* contains the site.
     """
 
     def __init__(
         self,
         targets: list[Target],
-        abis: Sequence[str],
+        own: Sequence[BuildTarget],
         pythons: Sequence[str],
         folder: Path,
         screen: Screen,
     ) -> None:
         self.targets = targets
         self._pythons = pythons
-        self._abis = abis
+        self._main, self._own = own[0], sorted(own, key=_order)
+        #: Further active targets.
+        self._others: list[BuildTarget] = []
         self._site = folder
         self._screen = screen
         self._rows: list[Row] = []
@@ -71,29 +75,50 @@ class Tracker:
         keys = [target.key for target in targets]
         # In this order: a build that ends in between counts as pending, never as missing.
         # A failure is a result, even if the farm wants a second opinion.
-        waiting = {
-            (each.package, each.version) for each in db.get_pending(keys) if each.failed_at is None
+        waiting: dict[tuple[str, str], set[BuildTarget]] = {}
+        for each in db.get_pending(keys):
+            if each.failed_at is None:
+                waiting.setdefault((each.package, each.version), set()).add(each.target)
+        active = {
+            BuildTarget(row.platform, row.abi_tag) for row in db.get_targets() if not row.skip
         }
+        self._others = sorted(active.difference(self._own), key=_order)
         builds = db.get_builds(keys)
         self._report_builds(builds)
         attempted = {(build.package, build.version) for build in builds}
         for target in targets:
-            if target.key in waiting | attempted:
+            if target.key in waiting or target.key in attempted:
                 continue
             if (skip := db.get_version_skip(*target.key)) and skip != IMPORTED:
                 target.problem, target.detail = "skipped", skip
-        self._ended = attempted - waiting
+        self._ended = attempted - waiting.keys()
         self._rows = [
             row
             for target in self.targets
-            for row in summary.rows_of(target, self._abis, builds, target.key in waiting)
+            for row in summary.rows_of(
+                target,
+                self._own,
+                self._others,
+                builds,
+                waiting.get(target.key, ()),
+                name=self._name,
+            )
         ]
-        self._wheels = {(row.package, row.version): row.wheel for row in self._rows if row.wheel}
+        self._wheels = {
+            (row.package, row.version): row.wheel
+            for row in self._rows
+            if row.wheel and row.target == self._main
+        }
         return self.done == len(self.targets)
 
     def wheel(self, target: Target) -> str:
-        """Return the name of the wheel of *target*; ``""`` if there is none."""
+        """Return the name of *target*'s wheel for the main interpreter; ``""``: there is none."""
         return self._wheels.get(target.key, "")
+
+    def _name(self, target: BuildTarget) -> str:
+        """Return the name of *target* for people: its ABI alone while there is one platform."""
+        platforms = {each.platform for each in (*self._own, *self._others)}
+        return target.words if len(platforms - {"any"}) > 1 else target.abi
 
     def has_ended(self, target: Target) -> bool:
         """Return whether *target* was attempted, and nothing of it is pending."""
@@ -108,7 +133,8 @@ class Tracker:
             if build.build_id in self._reported or build.build_id <= self._newest_before:
                 continue
             self._reported.add(build.build_id)
-            what = f"{build.package} {build.version} for {build.abi_tag}"
+            name = self._name(BuildTarget(build.platform, build.abi_tag))
+            what = f"{build.package} {build.version} for {name}"
             seconds = f"{build.duration.total_seconds():.1f} s"
             if build.status:
                 files = ", ".join(build.filenames)
@@ -171,7 +197,7 @@ class Tracker:
             if target.problem and not target.needed_by:
                 found.append(f"{target.spec}: {target.problem}: {target.detail}")
         for row, number in self._failed():
-            found.append(f"{row.package} {row.version} for {row.abi}: {self._reason(number)}")
+            found.append(self._failure(row, number))
         return found
 
     def records(
@@ -195,6 +221,10 @@ class Tracker:
         install = summary.install_line(f"{url}simple/", specs, trusted) if specs else None
         yield {"event": "finished", "built": built, "url": url, "install": install}
 
+    def _failure(self, row: Row, number: int) -> str:
+        name = self._name(row.target)
+        return f"{row.package} {row.version} for {name}: {self._reason(number)}"
+
     def _reason(self, number: int) -> str:
         """Return why the build *number* failed."""
         return clean(last_reason(ESCAPE.sub("", site.read_log(self._site, number))), 300)
@@ -205,11 +235,11 @@ class Tracker:
         *url* is the site's; *trusted* and *specs* are as for
         :func:`~piwheels.up.summary.install_line` (``None``: all that was requested).
         """
-        lines = ["", *summary.table(self._rows), ""]
+        lines = ["", *summary.table(self._rows, self._name), ""]
         lines += [f"{a.package}: needed by {a.needed_by}" for a in self.targets if a.needed_by]
         lines += [f"{a.spec}: {a.problem}: {a.detail}" for a in self.targets if a.problem]
         for row, number in self._failed():
-            lines.append(f"{row.package} {row.version} for {row.abi}: {self._reason(number)}")
+            lines.append(self._failure(row, number))
             lines.append(f"  {url}{log_name(number)}")
         for package, needs in self._missing():
             lines.append(
@@ -220,3 +250,7 @@ class Tracker:
         specs = summary.installable(self.targets, self._rows) if specs is None else specs
         install = summary.install_line(f"{url}simple/", specs, trusted)
         return "\n".join([*lines, install if specs else "nothing was built", ""])
+
+
+def _order(target: BuildTarget) -> tuple[Any, ...]:
+    return abi_key(target.abi), target.platform

@@ -1,10 +1,10 @@
 -- Returns the builds of these versions, oldest first.
 CREATE FUNCTION piwheels.get_builds(the_packages text[], the_versions text[])
 RETURNS TABLE (
-    build_id bigint, package text, version text, abi_tag text, status boolean,
+    build_id bigint, package text, version text, abi_tag text, platform text, status boolean,
     duration interval, built_at timestamptz, filenames text[]
 ) LANGUAGE sql STABLE AS $$
-    SELECT b.build_id, b.package, b.version, b.abi_tag, b.status, b.duration, b.built_at,
+    SELECT b.build_id, b.package, b.version, b.abi_tag, b.platform, b.status, b.duration, b.built_at,
         ARRAY(SELECT f.filename::text FROM files f WHERE f.build_id = b.build_id ORDER BY f.filename)
     FROM (SELECT DISTINCT * FROM unnest(the_packages, the_versions) AS k (package, version)) AS k
     JOIN builds b USING (package, version)

@@ -17,9 +17,11 @@ from helpers import LOGGER, Connected, own_config, patience, until, wire
 from peers import Slave, queue_up
 from piwheels.core import codec
 from piwheels.core.codec import MAX_FRAME
+from piwheels.core.database import Database
 from piwheels.core.database.rows import Lease
+from piwheels.core.errors import DatabaseError
 from piwheels.core.protocols import LEVEL_1_ID, NoData, slave_driver
-from piwheels.core.targets import Target
+from piwheels.core.targets import NO_SLAVE, Target
 from piwheels.master.file_juggler import FileJuggler
 from piwheels.master.logic.intake import Intake
 from piwheels.master.messages import (
@@ -452,6 +454,63 @@ def test_a_target_without_a_slave_is_reported(farm, db, other_end, monkeypatch, 
         farm._read_targets()
         until(lambda: isinstance(seen := sentinel.take(), TargetsSeen) and seen.late and seen)
     assert "linux_riscv64/cp311 has 1 version to build, and no slave: start one" in caplog.text
+
+
+BOARD = Target("linux_armv7l", "cp311")
+
+
+def active(db):
+    return {Target(row.platform, row.abi_tag) for row in db.get_targets() if not row.skip}
+
+
+def greeting(config, *platforms):
+    return Slave(config, level=1, offers=[["311", "cp311", each] for each in platforms])
+
+
+def known(driver):
+    return {Target(row.platform, row.abi_tag): row.skip for row in driver.targets}
+
+
+def test_the_targets_of_a_slave_are_added_if_that_is_wanted(farm, db, caplog):
+    caplog.set_level("INFO")
+    until(lambda: farm.targets)
+    before = active(db)
+    with greeting(farm.config_used, "linux_armv7l", "linux_x86_64") as board:
+        board.hello().work()
+    assert active(db) == before
+    object.__setattr__(farm.config_used, "targets_of_slaves", True)
+    with greeting(farm.config_used, "linux_armv7l", "linux_x86_64") as board:
+        board.hello()
+        until(lambda: known(farm).keys() == {*before, BOARD, CP311})
+    assert f"builds for {BOARD} from now on: slave {board.id} (board) offers it" in caplog.text
+
+
+@pytest.mark.parametrize(("reason", "comes_back"), [(NO_SLAVE, True), ("too slow", False)])
+def test_only_a_target_that_no_operator_has_retired_comes_back(farm, db, reason, comes_back):
+    db.add_targets([BOARD])
+    db.retire_targets([BOARD], reason)
+    farm._read_targets()
+    until(lambda: known(farm).get(BOARD) == reason)
+    object.__setattr__(farm.config_used, "targets_of_slaves", True)
+    with greeting(farm.config_used, "linux_armv7l", "linux_riscv64") as board:
+        board.hello()
+        until(lambda: Target("linux_riscv64", "cp311") in active(db))
+        assert (BOARD in active(db)) == comes_back
+
+
+def test_targets_are_added_later_if_the_database_fails(farm, db, monkeypatch, caplog):
+    def fail(*_):
+        raise DatabaseError("it hangs")
+
+    object.__setattr__(farm.config_used, "targets_of_slaves", True)
+    with monkeypatch.context() as failing:
+        failing.setattr(Database, "add_targets", fail)
+        with greeting(farm.config_used, "linux_armv7l") as board:
+            board.hello()
+            until(lambda: "targets of slaves are added later: it hangs" in caplog.text)
+            failing.undo()
+            farm._read_targets()
+            until(lambda: BOARD in active(db))
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])

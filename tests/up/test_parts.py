@@ -29,7 +29,7 @@ from piwheels.core.paths import to_connect
 from piwheels.core.program.builds import AUTO
 from piwheels.core.program.command_line import load
 from piwheels.core.protocols import ENDED_BY_OPERATOR, STOPPED_BY_OPERATOR, mr_chase
-from piwheels.core.states import BuildState, Pending
+from piwheels.core.states import BuildState, FileState, Pending
 from piwheels.core.targets import FIRST
 from piwheels.slave.app import SlaveConfig
 from piwheels.up import app, boards, database, registry, separation, site
@@ -339,12 +339,53 @@ def test_leases_and_abis_of_a_killed_farm_are_cleared(db: Database):
     ]
 
 
+PC, BOARD = (targets.Target(f"linux_{machine}", "cp311") for machine in ("x86_64", "armv7l"))
+
+
+def tracker_for(folder, *own):
+    """Return a tracker of toy 1."""
+    wanted = [Target("toy==1", "toy", "1")]
+    return Tracker(wanted, own, ["3.11"], folder, Screen(io.StringIO(), {}))
+
+
+def log_build(db, target, *, file=True):
+    name = f"toy-1-cp311-cp311-{target.platform}.whl"
+    tags = "toy", "1", "cp311", "cp311", target.platform
+    files = {name: FileState(name, 1, f"{len(name):064x}", *tags, None, {})} if file else {}
+    about = "toy", "1", target.abi, file, timedelta(seconds=5), "log", files
+    db.log_build(BuildState(1, *about, platform=target.platform))
+    return name
+
+
+def test_all_is_done_once_nothing_waits_for_another_platform(db, tmp_path):
+    db.add_new_package("toy")
+    db.add_new_package_version("toy", "1")
+    db.add_targets([PC])
+    tracker = tracker_for(tmp_path, PC)
+    [target] = tracker.targets
+    assert not tracker.update(db)
+    name = log_build(db, PC)
+    assert tracker.update(db)
+    assert re.search(r"^toy +1 +cp311 +built ", tracker.report(""), re.M)
+    db.add_targets([BOARD])
+    assert not tracker.update(db)
+    assert re.search(r"^toy +1 +cp311 armv7l +waiting$", tracker.report(""), re.M)
+    assert tracker.wheel(target) == name
+    log_build(db, BOARD, file=False)
+    assert tracker.update(db)
+    report = tracker.report("")
+    assert re.search(r"^toy +1 +cp311 x86_64 +built .*x86_64.whl$", report, re.M)
+    assert re.search(r"^toy +1 +cp311 armv7l +failed +5\.0$", report, re.M)
+    assert "toy 1 for cp311 armv7l: " in report
+    assert tracker.wheel(target) == name
+    assert not tracker.all_built
+
+
 def test_a_failure_is_a_result_although_the_farm_wants_a_second_opinion(db, tmp_path):
     db.add_new_package("toy")
     db.add_new_package_version("toy", "1")
     db.add_build_abi("cp311")
-    targets = [Target("toy==1", "toy", "1")]
-    tracker = Tracker(targets, ["cp311"], ["3.11"], tmp_path, Screen(io.StringIO(), {}))
+    tracker = tracker_for(tmp_path, PC)
     assert not tracker.update(db)
     spent = timedelta(seconds=5)
     db.log_build(BuildState(1, "toy", "1", "cp311", False, spent, "log", {}, final=False))
@@ -373,7 +414,7 @@ def test_a_version_that_no_message_can_hold_is_refused_alone(monkeypatch):
             registrar.register(target)
     assert [target.problem for target in targets] == ["refused", "", "refused"]
     assert "longer than 200" in targets[0].detail
-    assert all(len(line) < 120 for line in table([Row(*targets[0].key, "", "refused")]))
+    assert all(len(line) < 120 for line in table([Row(*targets[0].key, "", "refused")], str))
 
 
 def test_a_dependency_that_cannot_be_read_is_refused_alone(capsys):

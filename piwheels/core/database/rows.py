@@ -111,12 +111,13 @@ class SimpleProject(NamedTuple):
 
 
 class BuildRow(NamedTuple):
-    """A build, with the names of its files."""
+    """A build, with the names of its files. Its *platform* is ``""`` if that is unknown."""
 
     build_id: int
     package: str
     version: str
     abi_tag: str
+    platform: str
     status: bool
     duration: timedelta
     built_at: datetime

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final, NamedTuple
 
+from piwheels.core.host.architectures import parse_systems
 from piwheels.core.paths import bracketed, host
 from piwheels.core.program.command_line import option
 
@@ -42,6 +43,23 @@ def allowed_host(text: str) -> str:
     """Return *text*, ``HOST`` or ``HOST:PORT``, in its normal form; raises ``ValueError``."""
     found = place(text)
     return str(found) if found else bracketed(host(text).lower())
+
+
+def emulate_option() -> Any:
+    """Declare the option ``--emulate``."""
+    return option(
+        default=[],
+        metavar="ARCH[/RELEASE]",
+        parse=_systems,
+        help="build for Debian of this architecture, too, such as armhf or riscv64/trixie: qemu"
+        " runs it (can be repeated, or a list with commas)",
+    )
+
+
+def _systems(text: str) -> str:
+    """Return *text*, if it names systems that can be emulated. Raises ``ValueError``."""
+    parse_systems(text)
+    return text
 
 
 def sandbox_option() -> Any:

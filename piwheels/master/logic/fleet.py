@@ -150,8 +150,13 @@ class Fleet(Builds):
         receive(slave, "HELLO", info, instant)
         return slave, []
 
-    def do_hello(self, slave: SlaveState, instant: Instant) -> list[SlaveEffect]:
-        """Greet a slave. It continues its session, if it has one, and its build in any case."""
+    def do_hello(
+        self, slave: SlaveState, instant: Instant, *, expects_target: bool = False
+    ) -> list[SlaveEffect]:
+        """Greet a slave. It continues its session, if it has one, and its build in any case.
+
+        With *expects_target*, the farm is about to build for a target that it offers.
+        """
         job = build_to_resume(slave)
         assignment = None if job is None else (*job, slave.target)
         old = self._earlier_session(slave, assignment)
@@ -163,7 +168,8 @@ class Fleet(Builds):
         self._add(slave, old, instant)
         effects.append(Publish(slave.slave_id, instant.at, "HELLO", slave.info))
         targets = [offer.target for offer in slave.offers]
-        if self.queue.rows and not any(map(self.queue.is_active, targets)):
+        is_useful = expects_target or any(map(self.queue.is_active, targets))
+        if self.queue.rows and not is_useful:
             names = ", ".join(map(str, targets))
             why = f"builds for {names}: no active target (piw-targets), so there is no work for it"
             effects.append(warning(slave, why))

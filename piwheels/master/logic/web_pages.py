@@ -16,6 +16,7 @@ from urllib.parse import quote
 from piwheels.core.reasons import last_lines
 from piwheels.core.site import log_name
 from piwheels.core.states import Trial
+from piwheels.core.targets import Target
 from piwheels.core.text import ESCAPE
 from piwheels.core.wheels.tags import abi_key, parse_if_wheel
 from piwheels.core.words import counted, size_text
@@ -335,8 +336,7 @@ def _builds(release: ProjectRelease) -> list[ProjectBuild]:
 
 def target_words(build: ProjectBuild) -> str:
     """Return for what *build* was made: ``cp311 armv7l``; without its machine if it is unknown."""
-    platform = build["platform"].removeprefix("linux_").replace("musllinux_", "musl ")
-    return f"{build['abi_tag']} {platform}".strip()
+    return Target(build["platform"], build["abi_tag"]).words
 
 
 def _release_block(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from piwheels.core.clock import Clock
-    from piwheels.slave.emulation.architectures import System
+    from piwheels.core.host.architectures import System
 
 #: What builds need, and the slave's check of itself wants.
 PACKAGES: Final = (

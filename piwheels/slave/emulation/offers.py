@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from piwheels.core.errors import Fatal
+from piwheels.core.host.architectures import OWN
 from piwheels.core.host.commands import ask, last_line
 from piwheels.core.host.interpreters import probe
-from piwheels.slave.emulation.architectures import OWN
+from piwheels.core.protocols import NOT_EMULATING
 from piwheels.slave.emulation.making import find_or_make
 from piwheels.slave.emulation.root import Root, emulating, find_qemu
 from piwheels.slave.emulation.sandbox import Emulated
@@ -25,8 +26,8 @@ from piwheels.slave.sandbox.view import named_paths, view_of
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+    from piwheels.core.host.architectures import System
     from piwheels.core.host.interpreters import Interpreter
-    from piwheels.slave.emulation.architectures import System
 
 #: The first Linux whose user namespaces can have a binfmt_misc of their own.
 _OLDEST_LINUX: Final = (6, 7)
@@ -51,7 +52,7 @@ def interpreters(
                 raise LookupError(why)
             found += _interpreters_of(find_or_make(system, cache, mirror, packages))
         except (LookupError, OSError) as error:
-            logging.getLogger("emulation").error("not emulating %s: %s", system, error)
+            logging.getLogger("emulation").error("%s%s: %s", NOT_EMULATING, system, error)
     return found
 
 
@@ -66,7 +67,7 @@ def _interpreters_of(root: Root) -> Iterator[Interpreter]:
             yield probe(Path("/", place), prefix)._replace(root=root.path)
         except Fatal as error:
             name = root.path / place
-            logging.getLogger("emulation").error("not emulating %s: %s", name, error)
+            logging.getLogger("emulation").error("%s%s: %s", NOT_EMULATING, name, error)
 
 
 def pip_of(interpreter: Interpreter) -> list[str]:

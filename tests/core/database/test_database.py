@@ -148,7 +148,7 @@ def test_a_logged_build_is_stored_completely(farm):
     (row,) = farm.load_rewrites_pending()
     assert (row.package, row.command) == ("foo", "BOTH")
     (row,) = farm.get_builds([("foo", "1.0"), ("foo", "1.0")])
-    assert row[:6] == (number, "foo", "1.0", "cp39", True, timedelta(minutes=2))
+    assert row[:7] == (number, "foo", "1.0", "cp39", "linux_x86_64", True, timedelta(minutes=2))
     assert row.filenames == [WHEEL]
     assert farm.get_package_files("foo") == {WHEEL: "a" * 64}
     assert farm.get_simple_index() == ["foo"]

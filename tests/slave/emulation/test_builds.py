@@ -13,12 +13,12 @@ import pytest
 
 from helpers import patience, write_sdist
 from hostile import inside
+from piwheels.core.host.architectures import System
 from piwheels.core.host.processes import build_environment
 from piwheels.core.wheels.dependencies import System as Libraries
 from piwheels.core.wheels.integrity import verify_wheel
 from piwheels.slave.builder import Builder
 from piwheels.slave.egress.gate import PORT, Egress, environment
-from piwheels.slave.emulation.architectures import System
 from piwheels.slave.emulation.making import find_or_make
 from piwheels.slave.emulation.offers import (
     emulated_sandbox,

@@ -8,9 +8,9 @@ import threading
 import pytest
 
 from helpers import patience
+from piwheels.core.host.architectures import System
 from piwheels.core.wheels.dependencies import System as Libraries
 from piwheels.slave.emulation import debian, making
-from piwheels.slave.emulation.architectures import System
 from piwheels.slave.emulation.making import PACKAGES, find_or_make
 
 ARMHF = System("armhf")

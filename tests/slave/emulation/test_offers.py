@@ -12,10 +12,10 @@ import pytest
 from helpers import patience
 from hostile.wheels import elf_for
 from piwheels.core.errors import Fatal
+from piwheels.core.host.architectures import System
 from piwheels.core.host.interpreters import Interpreter
 from piwheels.slave.builder import Builder
 from piwheels.slave.emulation import offers, root
-from piwheels.slave.emulation.architectures import System
 from piwheels.slave.emulation.making import find_or_make
 from piwheels.slave.emulation.offers import interpreters, unavailable
 from piwheels.slave.emulation.root import Root, emulating

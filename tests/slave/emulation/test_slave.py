@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from piwheels.core.errors import Fatal
+from piwheels.core.host.architectures import System
 from piwheels.core.host.interpreters import Interpreter, probe
 from piwheels.slave import app
 from piwheels.slave.checking import problems
 from piwheels.slave.config import SlaveConfig
-from piwheels.slave.emulation.architectures import System
 from piwheels.slave.sandbox.choice import Choice, NoSandbox
 
 

@@ -6,8 +6,8 @@ import struct
 import pytest
 
 from hostile.wheels import elf_for
+from piwheels.core.host.architectures import ARCHITECTURES, binfmt_rule, parse_systems
 from piwheels.core.wheels.platforms import MACHINES
-from piwheels.slave.emulation.architectures import ARCHITECTURES, binfmt_rule, parse_systems
 
 #: The name of each architecture in the tags of wheels.
 NAMES = {
