@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path  # noqa: TC003 (the types of options are read)
 
-from piwheels.core.host.architectures import System, parse_systems
+from piwheels.core.architectures import System, parse_systems
 from piwheels.core.keys.files import KeyPair, parse_invitation
 from piwheels.core.keys.options import key_option, master_key_option
 from piwheels.core.paths import address, bracketed, host

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final, NamedTuple
 
-from piwheels.core.host.architectures import parse_systems
+from piwheels.core.architectures import parse_systems
 from piwheels.core.paths import bracketed, host
 from piwheels.core.program.command_line import option
 

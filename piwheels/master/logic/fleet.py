@@ -36,6 +36,7 @@ from piwheels.master.logic.sessions import RECONNECT
 from piwheels.master.logic.slave_state import (
     assignment_of,
     build_to_resume,
+    emulated_by,
     is_level_1,
     lacks_of,
     move,
@@ -233,9 +234,7 @@ class Fleet(Builds):
         offers = [
             each for each in slave.offers if not self.fitness.suspension(slave, now, each.abi)
         ]
-        emulated = (slave.features or {}).get("emulated")
-        if not isinstance(emulated, list) or slave.level == 0:
-            return offers
+        emulated = emulated_by(slave)
         native = [offer for offer in offers if offer.platform not in emulated]
         idle = self._idle_natives() if len(native) < len(offers) else frozenset()
         return native + [
@@ -252,7 +251,7 @@ class Fleet(Builds):
             and not slave.commands
             and slave.request != "WAIT"  # it has no room
             for offer in slave.offers
-            if offer.platform not in ((slave.features or {}).get("emulated") or ())
+            if offer.platform not in emulated_by(slave)
         }
 
     def _next_build(
@@ -265,7 +264,11 @@ class Fleet(Builds):
         if avoid and not self._has_others(slave, now):
             avoid.clear()
         by_target = {offer.target: offer for offer in reversed(offers)}
-        found = self.queue.next(self.queue.sorted(by_target), now, avoid, slave.owner)
+        emulated = emulated_by(slave)
+        order = sorted(
+            self.queue.sorted(by_target), key=lambda each: by_target[each].platform in emulated
+        )
+        found = self.queue.next(order, now, avoid, slave.owner)
         return None if found is None else (found[:2], by_target[found[2]])
 
     def do_wait(self, slave: SlaveState, instant: Instant) -> list[SlaveEffect]:

@@ -65,6 +65,12 @@ def lacks_of(slave: SlaveState) -> str:
     return one_line("; ".join(each for each in lacks if isinstance(each, str)))
 
 
+def emulated_by(slave: SlaveState) -> list[str]:
+    """Return the platforms that a slave of level 1 emulates, by its own report."""
+    emulated = (slave.features or {}).get("emulated")
+    return emulated if slave.level > 0 and isinstance(emulated, list) else []
+
+
 def receive(slave: SlaveState, msg: str, data: Any, instant: Instant) -> None:
     """Record a request. Raises ``BadMessage`` if it is not allowed in the slave's phase."""
     slave.replies = slave_conversation.replies(slave.phase, msg, slave.level)

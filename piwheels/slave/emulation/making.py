@@ -24,8 +24,8 @@ from piwheels.slave.emulation.root import Root, prepare
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
+    from piwheels.core.architectures import System
     from piwheels.core.clock import Clock
-    from piwheels.core.host.architectures import System
 
 #: What builds need, and the slave's check of itself wants.
 PACKAGES: Final = (

@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from piwheels.core.architectures import OWN
 from piwheels.core.errors import Fatal
-from piwheels.core.host.architectures import OWN
 from piwheels.core.host.commands import ask, last_line
 from piwheels.core.host.interpreters import probe
 from piwheels.core.protocols import NOT_EMULATING
@@ -26,7 +26,7 @@ from piwheels.slave.sandbox.view import named_paths, view_of
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from piwheels.core.host.architectures import System
+    from piwheels.core.architectures import System
     from piwheels.core.host.interpreters import Interpreter
 
 #: The first Linux whose user namespaces can have a binfmt_misc of their own.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from piwheels.core.host.architectures import ARCHITECTURES, binfmt_rule
+from piwheels.core.architectures import ARCHITECTURES, binfmt_rule
 from piwheels.slave.emulation import enter
 from piwheels.slave.sandbox.bubblewrap import find_program, text_program
 

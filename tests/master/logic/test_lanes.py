@@ -2,11 +2,14 @@
 
 import pytest
 
-from piwheels.core.states import Phase
+from piwheels.core.states import Pending, Phase
+from piwheels.core.targets import FIRST, Target
 from piwheels.master.logic.effects import Warn
 from slave_messages import Farm, hello, of, replies, stats
 
 ARM, ARM64 = ["311", "cp311", "linux_armv7l"], ["311", "cp311", "linux_aarch64"]
+
+ARM_TARGET, PC_TARGET = Target("linux_armv7l", "cp311"), Target("linux_x86_64", "cp311")
 
 
 def lane(number, **about):
@@ -94,5 +97,23 @@ def test_a_native_lane_without_room_leaves_work_to_emulated_ones():
     (reply,) = replies(farm.say(b"pc/1", "IDLE", stats()))
     assert reply.msg == "SLEEP"
     farm.say(b"board/1", "WAIT", stats())
+    (reply,) = replies(farm.say(b"pc/1", "IDLE", stats()))
+    assert reply.msg == "BUILD"
+
+
+def test_a_host_begins_with_its_own_target_before_those_that_it_emulates():
+    farm = Farm()
+    first = Pending("foo", "1.0", *FIRST, "version")
+    farm.fleet.queue.replace([ARM_TARGET, PC_TARGET], [first], farm.instant)
+    farm.join(b"pc/1", **lane(1), offers=[ARM], emulated=["linux_armv7l"])
+    (reply,) = replies(farm.say(b"pc/1", "IDLE", stats()))
+    assert reply.data == ("foo", "1.0", "cp311", "linux_x86_64")
+
+
+@pytest.mark.parametrize("emulated", [5, {}, "linux_x86_64", [["linux_x86_64"], None]])
+def test_a_false_report_of_what_a_slave_emulates_hinders_no_other_one(emulated):
+    farm = Farm()
+    farm.join(b"bad/1", **lane(1), emulated=emulated)
+    farm.join(b"pc/1", label="pc", level=1, identity="two", offers=[ARM], emulated=[ARM[2]])
     (reply,) = replies(farm.say(b"pc/1", "IDLE", stats()))
     assert reply.msg == "BUILD"

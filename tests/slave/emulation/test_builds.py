@@ -13,7 +13,7 @@ import pytest
 
 from helpers import patience, write_sdist
 from hostile import inside
-from piwheels.core.host.architectures import System
+from piwheels.core.architectures import System
 from piwheels.core.host.processes import build_environment
 from piwheels.core.wheels.dependencies import System as Libraries
 from piwheels.core.wheels.integrity import verify_wheel

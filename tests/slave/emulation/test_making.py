@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from helpers import patience
-from piwheels.core.host.architectures import System
+from piwheels.core.architectures import System
 from piwheels.core.wheels.dependencies import System as Libraries
 from piwheels.slave.emulation import debian, making
 from piwheels.slave.emulation.making import PACKAGES, find_or_make

@@ -11,8 +11,8 @@ import pytest
 
 from helpers import patience
 from hostile.wheels import elf_for
+from piwheels.core.architectures import System
 from piwheels.core.errors import Fatal
-from piwheels.core.host.architectures import System
 from piwheels.core.host.interpreters import Interpreter
 from piwheels.slave.builder import Builder
 from piwheels.slave.emulation import offers, root

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from piwheels.core.architectures import System
 from piwheels.core.errors import Fatal
-from piwheels.core.host.architectures import System
 from piwheels.core.host.interpreters import Interpreter, probe
 from piwheels.slave import app
 from piwheels.slave.checking import problems

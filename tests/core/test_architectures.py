@@ -6,7 +6,7 @@ import struct
 import pytest
 
 from hostile.wheels import elf_for
-from piwheels.core.host.architectures import ARCHITECTURES, binfmt_rule, parse_systems
+from piwheels.core.architectures import ARCHITECTURES, binfmt_rule, parse_systems
 from piwheels.core.wheels.platforms import MACHINES
 
 #: The name of each architecture in the tags of wheels.
