@@ -28,8 +28,13 @@ from piwheels.core.keys.ring import Role
 from piwheels.core.paths import to_connect
 from piwheels.core.program.builds import AUTO
 from piwheels.core.program.command_line import load
-from piwheels.core.protocols import ENDED_BY_OPERATOR, STOPPED_BY_OPERATOR, mr_chase
-from piwheels.core.states import BuildState, FileState, Pending
+from piwheels.core.protocols import (
+    ENDED_BY_OPERATOR,
+    STOPPED_BY_OPERATOR,
+    SlaveEvent,
+    mr_chase,
+)
+from piwheels.core.states import BuildState, FileState, Pending, SlaveInfo
 from piwheels.core.targets import FIRST
 from piwheels.slave.app import SlaveConfig
 from piwheels.up import app, boards, database, registry, separation, site
@@ -499,6 +504,7 @@ def test_the_slave_gets_the_options_of_builds(jobs, at_once, tmp_path, monkeypat
         Interpreter(Path(f"/{abi}"), abi[2:], abi, "linux_x86_64") for abi in ("cp311", "cp312")
     ]
     options = {"sandbox": "landlock", "allow_host": ["a.example", "[::1]:8080"]}
+    options["emulate"] = ["armhf,riscv64/trixie", "arm64"]
     config = UpConfig(port=0, once=True, offline_build=True, jobs=jobs, **options)
     started = []
     with Processes(tmp_path / "farm") as processes:
@@ -510,6 +516,41 @@ def test_the_slave_gets_the_options_of_builds(jobs, at_once, tmp_path, monkeypat
     assert {name: getattr(slave, name) for name in options} == options
     assert slave.offline_build
     assert (slave.python, slave.jobs) == (["/cp311", "/cp312"], at_once)
+
+
+def test_a_farm_waits_for_the_targets_that_its_slave_emulates(db, tmp_path):
+    """Else ``--once`` would end if there are wheels of an earlier run, without emulation."""
+    offers = [["311", "cp311", BOARD.platform]]
+    about = timedelta(0), timedelta(0), "311", "cp311", PC.platform, "slave-cp311", *[""] * 4
+    hello = SlaveInfo(*about, {"level": 1, "offers": offers})
+    db.add_targets([PC, BOARD])
+    db.retire_targets([BOARD], targets.NO_SLAVE)
+    clock, ticks = StoppedClock(), []
+
+    class Events:
+        def receive(self, seconds):
+            clock.advance(seconds)
+            ticks.append(seconds)
+            if len(ticks) == 3:
+                return SlaveEvent(1, datetime.now(UTC), "HELLO", hello)
+            if len(ticks) == 5:
+                db.add_targets([BOARD])
+            return None
+
+    config = UpConfig(port=0, once=True, emulate=["armhf"], quiet=True)
+    pythons = [Interpreter(Path("/i"), "311", *reversed(PC))]
+    with Processes(tmp_path / "farm") as processes:
+        farm = app.Up(config, processes, pythons, clock=clock)
+        farm._await_targets(Events(), db)
+    assert len(ticks) == 5
+
+
+def test_what_a_daemon_has_logged_is_found(tmp_path, monkeypatch):
+    text = "print('x: not emulating a: b; c'); print('emulating b')"
+    with processes_with(tmp_path, monkeypatch, text) as farm:
+        farm.start("slave-x", "sleeper", [], os.environ)
+        ended(farm)
+        assert farm.daemons[0].lines_with("not emulating ") == ["not emulating a: b; c"]
 
 
 @pytest.mark.parametrize(

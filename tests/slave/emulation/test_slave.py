@@ -56,7 +56,7 @@ def test_without_its_sandbox_it_is_not_offered(forbidden, slave, master, tmp_pat
     assert "offers" not in features
     assert "emulated" not in features
     lines = [each.getMessage() for when in ("setup", "call") for each in caplog.get_records(when)]
-    assert f"building nothing for {tmp_path}/root: no namespaces" in lines
+    assert f"slave ?: not emulating {tmp_path}/root: no namespaces" in lines
 
 
 def test_a_check_says_what_is_missing(monkeypatch, tmp_path):
