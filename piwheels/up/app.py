@@ -170,6 +170,8 @@ class Up:
             db, env = self._open_database(stack)
             addresses = to_connect(self.queues["status"]), to_connect(self.queues["control"])
             key = None if self.boards is None else self.boards.pair(OWN)
+            if self.boards is not None:
+                self.boards.unpin()
             events = stack.enter_context(Subscription(*addresses, self._clock, key=key))
             # From here on, the daemons stop before the database does.
             stack.callback(self._stop)

@@ -48,6 +48,11 @@ class Boards:
                 self.folder.change(lambda ring: ring.enrol(own, now))
         return pair
 
+    def unpin(self) -> None:
+        """Let the slaves of this machine greet with other platforms than in the last run."""
+        with suppress(Refused):  # they have no key yet
+            self.folder.change(lambda ring: ring.move(SLAVES, ()))
+
     def has_joined(self) -> bool:
         """Return whether another board may build. Raises ``Fatal``."""
         now = self._clock.now()

@@ -431,6 +431,16 @@ def test_a_dependency_that_cannot_be_read_is_refused_alone(capsys):
     ]
 
 
+def test_the_slaves_of_this_machine_may_emulate_another_platform_after_the_next_start(tmp_path):
+    farm, now = Boards(tmp_path), SYSTEM.now()
+    farm.unpin()
+    slaves = farm.pair(boards.SLAVES)
+    for platforms in ([PC.platform], [PC.platform, BOARD.platform]):
+        farm.unpin()
+        ring = farm.folder.change(lambda ring, each=platforms: ring.pin(slaves.public, each, now))
+        assert ring.keys[slaves.public].platforms == tuple(platforms)
+
+
 def test_a_farm_with_boards_has_keys_and_invites_them(tmp_path, monkeypatch):
     monkeypatch.setattr(boards, "own_address", lambda: "192.0.2.1")
     farm = Boards(tmp_path)
