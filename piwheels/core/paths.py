@@ -42,6 +42,12 @@ def data_dir() -> Path:
     return Path(base, "piwheels") if base else _home() / ".local/share/piwheels"
 
 
+def cache_dir() -> Path:
+    """Return the folder for what this user's programs can make again. It may not exist."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return Path(base, "piwheels") if base else _home() / ".cache/piwheels"
+
+
 def _home() -> Path:
     """Return this user's home: HOME, or that of the account if HOME does not exist."""
     home = Path.home()

@@ -35,7 +35,7 @@ from piwheels.core.host.machine import machine, slave_stats
 from piwheels.core.host.pip_config import default_index, pip_settings
 from piwheels.core.host.processes import adopt_orphans
 from piwheels.core.keys.options import client_pair
-from piwheels.core.paths import data_dir
+from piwheels.core.paths import cache_dir, data_dir
 from piwheels.core.program.builds import SANDBOXES
 from piwheels.core.program.checking import report
 from piwheels.core.program.command_line import duration, program, usage_error
@@ -50,6 +50,7 @@ from piwheels.slave.checking import problems
 from piwheels.slave.config import SlaveConfig
 from piwheels.slave.connection import REFUSED, Connection, Request, Stopped
 from piwheels.slave.egress.gate import PORT, Egress, environment
+from piwheels.slave.emulation.offers import emulated_sandbox, interpreters
 from piwheels.slave.identity import identity
 from piwheels.slave.joining import join
 from piwheels.slave.lane import (
@@ -64,7 +65,7 @@ from piwheels.slave.readiness import Readiness
 from piwheels.slave.room import Room, lanes_for
 from piwheels.slave.sandbox.choice import choose
 from piwheels.slave.worker import Worker
-from piwheels.slave.workshops import at_once, open_workshops
+from piwheels.slave.workshops import at_once, leave_out, open_workshops
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -102,7 +103,9 @@ class PiWheelsSlave:
         self.extra: dict[str, Any] = {"id": None}
         self.logger = _Log(logging.getLogger("slave"), self.extra)
         #: For each target that it builds for.
-        self.workshops = open_workshops(config.python)
+        about_roots = cache_dir() / "roots", config.mirror, config.root_package
+        emulated = interpreters(config.systems, *about_roots)
+        self.workshops = open_workshops(config.python, emulated)
         self.system = System()
         self.dir = config.dir or Path(tempfile.gettempdir())
         self.egress = _egress(config, self.workshops[0].pip)
@@ -157,13 +160,22 @@ class PiWheelsSlave:
         port = None if self.egress.is_open else PORT
         variables = environment(self.egress, self.dir, self.dir, PORT)
 
-        def choice_for(workshop: Workshop) -> Choice:
+        def choice_for(workshop: Workshop) -> Choice | None:
             python, pip = workshop.interpreter.path, workshop.pip
+            if root := workshop.interpreter.root:
+                try:
+                    return emulated_sandbox(root, pip, self.dir, variables, port)
+                except Fatal as exc:
+                    leave_out(root, str(exc))
+                    return None
             return choose(self.config.sandbox, python, pip, self.dir, variables, port)
 
         confinements: dict[str, str] = {}
         warnings: dict[str, None] = {}
         for workshop, choice in at_once(choice_for, self.workshops):
+            if choice is None:
+                self.workshops.remove(workshop)
+                continue
             workshop.sandbox = choice.sandbox
             confinements[choice.sandbox.name] = choice.confinement
             warnings |= dict.fromkeys(choice.warnings)
@@ -328,6 +340,9 @@ class PiWheelsSlave:
             features |= {"identity": self.identity, "lacks": self.readiness.lacks}
             if len(self.workshops) > 1:
                 features["offers"] = [list(offer) for offer in self._offers()]
+            emulated = (each for each in self.workshops if each.interpreter.root)
+            if platforms := dict.fromkeys(each.offer.platform for each in emulated):
+                features["emulated"] = list(platforms)
             if self.worker.lane.number:
                 features["lane"] = self.worker.lane.number
             info.append(features)
@@ -440,8 +455,9 @@ class PiWheelsSlave:
             index_url=self.pypi_url,
             dir=str(self.dir),
             python=workshop.interpreter.path,
+            platform=workshop.offer.platform,
             pip=workshop.pip,
-            system=self.system,
+            system=workshop.system or self.system,
             sandbox=workshop.sandbox,
             egress=self.egress,
             limits=limits,
@@ -543,6 +559,10 @@ def _egress(config: SlaveConfig, pip: Sequence[str]) -> Egress:
             "build for another interpreter than the one that runs it",
         ),
         ("piw-slave -m farm.example --key board7.key", "with a key, as an administrator sent it"),
+        (
+            "piw-slave -m farm.example --emulate armhf,riscv64/trixie",
+            "also for boards of other architectures, whose Debian qemu runs",
+        ),
         ("piw-slave -m farm.example --dir /mnt/ssd --timeout 6h", "with more room and more time"),
     ],
 )

@@ -79,7 +79,8 @@ class Builder(Thread):
     *timeout* limits the build alone. Sources come from *index_url* and *extra_index_urls* (``None``
     and none: from the indexes that pip is configured with). The build has a directory of its own in
     *dir* (``None``: the system's directory for temporary files). *python* is the interpreter to
-    build for (``None``: the one that runs this), and *pip* the command that runs pip for it, if
+    build for (``None``: the one that runs this), *platform* its platform (``None``: it is asked),
+    and *pip* the command that runs pip for it, if
     :func:`~piwheels.core.host.pip_config.pip_command` has found it before. *sandbox* confines the
     build, *egress* says what it may reach (``None``: everything), and *limits* are its limits.
     Builders may share *system*.
@@ -97,6 +98,7 @@ class Builder(Thread):
         extra_index_urls: Collection[str] = frozenset(),
         dir: str | Path | None = None,  # noqa: A002 (documented)
         python: Path | None = None,
+        platform: str | None = None,
         pip: Sequence[str] | None = None,
         system: System | None = None,
         sandbox: Sandbox | None = None,
@@ -112,6 +114,7 @@ class Builder(Thread):
         self._extra_index_urls = frozenset(extra_index_urls)
         self._dir = Path(dir or tempfile.gettempdir())
         self._python = python
+        self._platform = platform
         self._pip = pip
         self._system = system or System()
         self._sandbox = sandbox or NoSandbox()
@@ -405,7 +408,7 @@ class Builder(Thread):
         """
         if wheel.platform_tag != "any" or is_portable(wheel.path):
             return wheel
-        platform = probe(self._python).platform
+        platform = self._platform or probe(self._python).platform
         name = str(parse_filename(wheel.filename)._replace(platform=platform))
         self._log.note(
             f"{wheel.filename} has native programs, so it is not for any machine: now {name}"

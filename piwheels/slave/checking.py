@@ -11,6 +11,7 @@ from piwheels.core.keys.options import client_pair
 from piwheels.core.program.checking import reaching_problem
 from piwheels.core.program.privileges import refuse_root
 from piwheels.slave.builder import why_unusable
+from piwheels.slave.emulation.offers import unavailable
 from piwheels.slave.readiness import examine
 from piwheels.slave.workshops import open_workshops
 
@@ -35,6 +36,9 @@ def problems(config: SlaveConfig) -> Iterator[str]:
             yield why
     else:
         yield from (*found.fatal, *found.lacks)
+    for system in config.systems:
+        if why := unavailable(system):
+            yield f"cannot emulate {system}: {why}"
     try:
         if config.join is None:
             client_pair(config.key, config.master_key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path  # noqa: TC003 (the types of options are read)
@@ -18,6 +19,7 @@ from piwheels.core.program.builds import (
 from piwheels.core.program.checking import check_option
 from piwheels.core.program.command_line import Common, option, size
 from piwheels.core.program.report import json_option
+from piwheels.slave.emulation.architectures import System, parse_systems
 from piwheels.slave.limits import Limits
 
 
@@ -29,6 +31,26 @@ def _master(text: str) -> str:
         raise ValueError(
             f"{exc} (--slave-queue and --file-queue take other ports: tcp://HOST:PORT)"
         ) from None
+
+
+def _systems(text: str) -> str:
+    """Return *text*, if it names systems that can be emulated. Raises ``ValueError``."""
+    parse_systems(text)
+    return text
+
+
+def _package(text: str) -> str:
+    """Return the name *text* of a package of Debian. Raises ``ValueError``."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]{1,99}", text, re.ASCII):
+        raise ValueError(f"{text!r} is not the name of a package of Debian, such as libyaml-dev")
+    return text
+
+
+def _mirror(text: str) -> str:
+    """Return the address *text* of a mirror. Raises ``ValueError``."""
+    if not re.fullmatch(r"(?:https?://|file:/)[!-~]+", text):
+        raise ValueError(f"{text!r} is not the address of a mirror: write http://HOST/debian")
+    return text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +79,25 @@ class SlaveConfig(Common):
         " machine (default: the one that runs this)",
     )
     jobs: int = jobs_option(1)
+    emulate: list[str] = option(
+        default=[],
+        metavar="ARCH[/RELEASE]",
+        parse=_systems,
+        help="build for Debian of this architecture, too, such as armhf or riscv64/trixie: qemu"
+        " runs it (can be repeated, or a list with commas)",
+    )
+    mirror: str = option(
+        default="",
+        metavar="URL",
+        parse=_mirror,
+        help="the mirror of Debian for --emulate (default: those of this machine's apt)",
+    )
+    root_package: list[str] = option(
+        default=[],
+        metavar="NAME",
+        parse=_package,
+        help="the systems of --emulate have this package of Debian, too (can be repeated)",
+    )
     slave_queue: str = option(
         default="",
         metavar="ADDR",
@@ -123,6 +164,11 @@ class SlaveConfig(Common):
         """The addresses of the master's slave queue and file queue."""
         place = f"tcp://{bracketed(self.master)}"
         return self.slave_queue or f"{place}:5555", self.file_queue or f"{place}:5556"
+
+    @property
+    def systems(self) -> list[System]:
+        """The systems to emulate."""
+        return list(dict.fromkeys(each for text in self.emulate for each in parse_systems(text)))
 
     @property
     def limits(self) -> Limits:

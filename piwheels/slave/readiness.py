@@ -30,7 +30,7 @@ def examine(workshops: list[Workshop], folder: Path, *, leave_out_broken: bool =
     With *leave_out_broken*, those leave the list that were only found and cannot build, if others
     can.
     """
-    found = at_once(lambda each: check(each.interpreter.path, each.pip, folder), workshops)
+    found = at_once(lambda each: _check(each, folder), workshops)
     broken = {each: findings for each, findings in found if findings.fatal}
     if leave_out_broken and len(broken) < len(found):
         for each, findings in broken.items():
@@ -41,6 +41,11 @@ def examine(workshops: list[Workshop], folder: Path, *, leave_out_broken: bool =
     fatal = dict.fromkeys(text for findings in left for text in findings.fatal)
     lacks = dict.fromkeys(text for findings in left for text in findings.lacks)
     return Findings(list(fatal), list(lacks))
+
+
+def _check(workshop: Workshop, folder: Path) -> Findings:
+    interpreter = workshop.interpreter
+    return check(interpreter.path, workshop.pip, folder, interpreter.root)
 
 
 class Readiness:

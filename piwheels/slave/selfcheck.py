@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from piwheels.core.errors import one_line
 from piwheels.core.host.commands import ask, last_line
 from piwheels.slave.builder import PIP_OPTIONS, why_unusable
+from piwheels.slave.emulation.root import Root
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,12 +44,19 @@ class Findings(NamedTuple):
     lacks: list[str]
 
 
-def check(python: Path, pip: Sequence[str], folder: Path) -> Findings:
-    """Check the interpreter *python*, the command *pip* for it, and the build directory."""
+def check(python: Path, pip: Sequence[str], folder: Path, root: Path | None = None) -> Findings:
+    """Check the interpreter *python*, the command *pip* for it, and the build directory.
+
+    *root* is that of the emulated system that has them (``None``: this machine's).
+    """
     fatal = [why] if (why := why_unusable(folder)) else []
-    if why := _pip_fault(pip):
+    try:
+        prefix = Root(root).prefix() if root else []
+    except LookupError as error:
+        return Findings([*fatal, str(error)], [])
+    if why := _pip_fault(prefix, pip):
         fatal.append(why)
-    code, answer = _run([str(python), "-I", "-c", _SCRIPT])
+    code, answer = _run([*prefix, str(python), "-I", "-c", _SCRIPT])
     try:
         missing, headers, include, compiler = json.loads(answer if code == 0 else "")
     except (ValueError, TypeError):
@@ -60,14 +68,18 @@ def check(python: Path, pip: Sequence[str], folder: Path) -> Findings:
     if not headers:
         lacks.append(f"there are no headers of Python in {include}: install python3-dev")
     words = str(compiler).split() or ["cc"]
-    if not any(shutil.which(each) for each in (words[0], "cc", "gcc", "clang")):
+    if not any(_finds(each, root) for each in (words[0], "cc", "gcc", "clang")):
         lacks.append(f"there is no C compiler ({words[0]}): install build-essential")
     return Findings(fatal, lacks)
 
 
-def _pip_fault(pip: Sequence[str]) -> str:
+def _finds(program: str, root: Path | None) -> bool:
+    return bool((root / "usr/bin" / program).exists() if root else shutil.which(program))
+
+
+def _pip_fault(prefix: Sequence[str], pip: Sequence[str]) -> str:
     """Return why *pip* cannot build, by having it read the options of a build; ``""`` if it can."""
-    code, answer = _run([*pip, "wheel", *PIP_OPTIONS, "--help"])
+    code, answer = _run([*prefix, *pip, "wheel", *PIP_OPTIONS, "--help"])
     if code == 0:
         return ""
     return f"{' '.join(pip)} cannot build ({_last_line(answer)}): install a newer pip for it"

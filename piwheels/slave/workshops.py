@@ -12,6 +12,8 @@ from piwheels.core.errors import Fatal
 from piwheels.core.host.interpreters import ALL, Interpreter, found_interpreters, probe
 from piwheels.core.host.pip_config import pip_command
 from piwheels.core.states import MAX_OFFERS, Offer
+from piwheels.core.wheels.dependencies import System
+from piwheels.slave.emulation.offers import pip_of
 from piwheels.slave.sandbox.choice import NoSandbox
 
 if TYPE_CHECKING:
@@ -29,12 +31,16 @@ _AT_ONCE: Final = 8
 
 @dataclass(eq=False)
 class Workshop:
-    """An *interpreter* with its *pip* command and its *sandbox*. *is_found*: nobody named it."""
+    """An *interpreter* with its *pip* command and its *sandbox*. *is_found*: nobody named it.
+
+    *system* has the libraries of an emulated one (``None``: this machine has them).
+    """
 
     interpreter: Interpreter
     pip: Sequence[str]
     sandbox: Sandbox = field(default_factory=NoSandbox)
     is_found: bool = False
+    system: System | None = None
 
     @property
     def offer(self) -> Offer:
@@ -42,8 +48,10 @@ class Workshop:
         return Offer(*self.interpreter[1:4])
 
 
-def open_workshops(pythons: Sequence[str]) -> list[Workshop]:
+def open_workshops(pythons: Sequence[str], emulated: Iterable[Interpreter] = ()) -> list[Workshop]:
     """Return the workshops for *pythons*: paths, or :data:`ALL` for each that is found here.
+
+    Those for interpreters of *emulated* systems follow.
 
     Without any, it is for the running interpreter. One that was found and cannot build is left out,
     with a line in the log. Raises ``Fatal`` if one that was named cannot.
@@ -59,6 +67,9 @@ def open_workshops(pythons: Sequence[str]) -> list[Workshop]:
             leave_out(path, str(result))
         else:
             raise result
+    for each in emulated:
+        assert each.root is not None  # noqa: S101 (it is emulated)
+        opened.append(Workshop(each, pip_of(each), is_found=True, system=System(each.root)))
     return _of_different_targets(opened)
 
 
@@ -87,7 +98,7 @@ def _of_different_targets(workshops: Iterable[Workshop]) -> list[Workshop]:
     """Return the first of *workshops* for each target."""
     first: dict[tuple[str, str], Workshop] = {}
     for each in workshops:
-        path, _, abi, platform = each.interpreter
+        path, _, abi, platform, _ = each.interpreter
         same = first.setdefault((abi, platform), each)
         if same is not each:
             leave_out(path, f"{same.interpreter.path} is for {abi} on {platform}, too")

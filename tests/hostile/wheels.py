@@ -172,6 +172,36 @@ def elf(machine=62, versions=(), needed=("libc.so.6",)):
     return start + strings + table + dynamic
 
 
+def elf_for(wide, machine, flags, attributes=None, sections=1):
+    """Return a program without content, but with flags and *sections* of build *attributes*."""
+    data = attributes or b""
+    word, size = ("Q", 64) if wide else ("I", 52)
+    start = b"\x7fELF" + bytes([1 + wide, 1, 1]) + bytes(9)
+    places = (0, 0, size + len(data))
+    start += struct.pack(f"<HHI3{word}I", 3, machine, 1, *places, flags)
+    count = 0 if attributes is None else 1 + sections
+    start += struct.pack("<6H", size, 0, 0, 40, count, 0)
+    section = struct.pack("<10I", 0, 0x70000003, 0, 0, size, len(data), 0, 0, 1, 0)
+    return start + data + bytes(40) + section * sections
+
+
+def scope(content, number=1, size=None):
+    """Return a scope of build attributes: of the whole file (1), sections (2) or symbols (3)."""
+    return struct.pack("<BI", number, 5 + len(content) if size is None else size) + content
+
+
+def attributes(scopes, vendor=b"aeabi", size=None):
+    """Return a section of build attributes."""
+    length = 5 + len(vendor) + len(scopes) if size is None else size
+    return b"A" + struct.pack("<I", length) + vendor + b"\0" + scopes
+
+
+def arm(values, flags=0x5000400, **changes):
+    """Return a program for ARM with these values of its attributes, by their tags."""
+    content = b"".join(bytes(pair) for pair in values.items())
+    return elf_for(False, 40, flags, attributes(scope(content), **changes))
+
+
 def native(platform, library, *words, what=None, **files):
     """Return a wheel for *platform* that contains the shared library."""
     about = f"Wheel-Version: 1.0\nRoot-Is-Purelib: false\nTag: cp311-cp311-{platform}\n"
@@ -361,6 +391,7 @@ def corpus():
         yield Wheel(f"the pth {line!r}", make({"demo-nspkg.pth": line}), ("at each start",))
     yield from archives()
     yield from platforms()
+    yield from machines()
     yield from unusual()
 
 
@@ -437,7 +468,7 @@ def platforms():
     yield native("manylinux2014_x86_64", new, "needs glibc 2.34")
     yield native("manylinux1_x86_64", elf(versions=("GLIBC_2.6",)), "needs glibc 2.6")
     yield native("manylinux_2_17_aarch64", old, "another machine")
-    yield native("manylinux_2_17_vax", old, "another machine")
+    yield native("manylinux_2_17_vax", old, "no such machine")
     yield native("manylinux_x_y_x86_64", old, "no such platform")
     yield native("manylinux3000_x86_64", old, "no such platform")
     yield native("musllinux_1_2_x86_64", old, "needs glibc")
@@ -458,6 +489,70 @@ def platforms():
     yield native("musllinux_1_3_x86_64", musl)
     yield native("linux_x86_64", new)
     yield native("manylinux_2_20_x86_64", foreign, **{"demo.libs/libfoo.so.1": elf()})
+
+
+#: The attributes of a program for ARM1176, as gcc writes them.
+ARMV6 = {6: 7, 8: 1, 9: 1, 10: 2, 18: 4, 20: 1, 21: 1, 23: 3, 24: 1, 25: 1, 26: 2, 28: 1, 34: 1}
+#: Attributes of newer ARM: v7, v6T2 and v6-M, of another profile, Thumb-2, VFPv3, NEON, division.
+NEWER = ({6: 10}, {6: 8}, {6: 11}, {6: 14}, {6: 0}, {7: 77}, {9: 2}, {10: 3}, {11: 1}, {12: 1},
+         {36: 1}, {44: 2})  # fmt: skip
+_NUMBERS = bytes(number for pair in ARMV6.items() for number in pair)
+#: Sections of attributes that prove nothing.
+UNPROVEN = {
+    "empty": b"",
+    "another format": b"B" + attributes(scope(_NUMBERS))[1:],
+    "cut off": attributes(scope(_NUMBERS))[:-1],
+    "longer than its section": attributes(scope(_NUMBERS), size=1000),
+    "a part without an end": attributes(scope(_NUMBERS), size=0),
+    "a part that ends in its size": attributes(scope(_NUMBERS), size=3),
+    "a scope without an end": attributes(scope(_NUMBERS, size=0)),
+    "a scope beyond its part": attributes(scope(_NUMBERS, size=200)),
+    "a huge scope": attributes(scope(_NUMBERS, size=2**32 - 1)),
+    "an unknown scope": attributes(scope(_NUMBERS, 4)),
+    "an endless number": attributes(scope(b"\6" + b"\x87" * 100)),
+    "a text without an end": attributes(scope(_NUMBERS + b"\5ARM")),
+    "another vendor": attributes(scope(_NUMBERS), b"gnu"),
+    "no architecture": attributes(scope(bytes([8, 1, 9, 1]))),
+    "a section that is newer": attributes(scope(_NUMBERS) + scope(b"\1\0\6\x0a", 2)),
+    "a list of symbols without an end": attributes(scope(_NUMBERS) + scope(b"\1" * 50, 3)),
+    "too long": attributes(scope(_NUMBERS)) + attributes(scope(b"\6\7" * 40_000))[1:],
+}
+
+
+def machines():
+    """Yield wheels whose programs are for other machines than their tags, and some that fit."""
+    armv7 = arm({**ARMV6, 6: 10, 9: 2, 10: 4})
+    riscv = {flags: elf_for(True, 243, flags) for flags in (0, 1, 3, 5, 9, 13)}
+    yield native("linux_armv7l", elf(), "another machine", what="of x86_64 for ARM")
+    yield native("linux_aarch64", armv7, "another machine")
+    yield native("linux_x86_64", elf_for(False, 62, 0), "another machine", what="for x32")
+    yield native("linux_armv6l.linux_x86_64", arm(ARMV6), "another machine")
+    hidden = {"demo/model.bin": elf()}
+    yield native("linux_aarch64", None, "another machine", what="a hidden program", **hidden)
+    yield native("linux_i686", elf()[:60], "cannot be read")
+    for platform in ("linux_armv6l", "linux_armv7l", "manylinux_2_31_armv7l"):
+        for flags in (0x5000200, 0x5000000):
+            program, what = arm({**ARMV6, 28: 0}, flags), f"{platform} with {flags:x}"
+            yield native(platform, program, "float ABI", what=what)
+    for flags in (0, 3, 9, 13):
+        yield native("linux_riscv64", riscv[flags], "float ABI", what=f"riscv64 with {flags}")
+    for values in NEWER:
+        yield native("linux_armv6l", arm({**ARMV6, **values}), "for a newer ARM", what=f"{values}")
+    yield native("manylinux_2_31_armv6l", armv7, "for a newer ARM")
+    yield native("linux_armv7l.linux_armv6l", armv7, "for a newer ARM")
+    yield native("linux_armv6l", elf_for(False, 40, 0x5000400), "not proven", what="no section")
+    two = elf_for(False, 40, 0x5000400, attributes(scope(_NUMBERS)), sections=2)
+    yield native("linux_armv6l", two, "not proven", what="two sections")
+    for what, section in UNPROVEN.items():
+        program = elf_for(False, 40, 0x5000400, section)
+        yield native("linux_armv6l", program, "not proven", what=f"attributes: {what}")
+        yield native("linux_armv7l", program, what=f"for ARMv7: {what}")
+    yield native("linux_armv6l", arm(ARMV6))
+    yield native("linux_armv6l", arm(ARMV6, 0x5000000), what="an object file")
+    yield native("linux_armv7l", armv7)
+    yield native("linux_armv5tel", arm({6: 4}, 0x5000200))
+    yield native("linux_riscv64", riscv[5])
+    yield native("linux_mips64", elf_for(True, 8, 0))
 
 
 def unusual():

@@ -15,7 +15,7 @@ from piwheels.core.host.commands import ask
 from piwheels.core.targets import Target, family
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 #: In place of a path: all interpreters that are found on this machine.
 ALL: Final = "all"
@@ -54,13 +54,15 @@ class Interpreter(NamedTuple):
     """An interpreter and its tags.
 
     *py_version* is like ``"311"``, *abi* like ``"cp311"``, and *platform* like
-    ``"linux_x86_64"``: the machine's own tag, which wheels built from source carry.
+    ``"linux_x86_64"``: the machine's own tag, which wheels built from source carry. *root* is the
+    root of the emulated system that has it (``None``: this machine's).
     """
 
     path: Path
     py_version: str
     abi: str
     platform: str
+    root: Path | None = None
 
     @property
     def target(self) -> Target:
@@ -98,15 +100,16 @@ def _places(environ: Mapping[str, str], root: Path) -> Iterator[Path]:
     yield from sorted(uv.glob("*/bin/python3*"))
 
 
-def probe(path: Path | None = None) -> Interpreter:
+def probe(path: Path | None = None, prefix: Sequence[str] = ()) -> Interpreter:
     """Ask the interpreter at *path* (``None``: the running one) for its tags.
 
+    *prefix* is the beginning of the command that runs it, if it is another system's.
     Raises :exc:`~piwheels.core.errors.Fatal` if it cannot run, does not answer within 30 seconds,
     or is not a Python interpreter.
     """
     executable = Path(sys.executable) if path is None else path
     try:
-        answer = ask([executable, "-I", "-c", _SCRIPT], _PROBE_SECONDS)
+        answer = ask([*prefix, executable, "-I", "-c", _SCRIPT], _PROBE_SECONDS)
     except OSError as error:
         raise Fatal(
             f"cannot run the interpreter {executable} ({error.strerror}): choose another with"
@@ -122,8 +125,8 @@ def probe(path: Path | None = None) -> Interpreter:
         reason = next((line for line in reversed(words) if line.strip()), "no reason given")
         raise Fatal(f"the interpreter {executable} does not work: {reason[:500]}")
     try:
-        version, abi, platform = json.loads(answer.stdout)
-        tags = [re.sub("[-.]", "_", tag) for tag in (version, abi, platform)]
+        tags = [re.sub("[-.]", "_", tag) for tag in json.loads(answer.stdout)]
+        version, abi, platform = tags
     except (ValueError, TypeError) as error:
         raise Fatal(
             f"{executable} is not a Python interpreter: choose one with --python"
@@ -133,4 +136,4 @@ def probe(path: Path | None = None) -> Interpreter:
             f"the interpreter {executable} reports the invalid tags {tags}: choose another with"
             " --python"
         )
-    return Interpreter(executable, *tags)
+    return Interpreter(executable, version, abi, platform)

@@ -16,11 +16,14 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from piwheels.core.errors import BadWheel
+from piwheels.core.wheels.arm import MAX_SIZE, read_attributes
 from piwheels.core.wheels.inspection import is_elf, open_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from zipfile import ZipFile, ZipInfo
+
+    from piwheels.core.wheels.arm import Attributes
 
 #: How many libraries of a wheel are read, and how many bytes are unpacked for that.
 MAX_FILES = 2000
@@ -35,6 +38,12 @@ _SEARCH = ("/usr/local/lib", "/lib", "/usr/lib", "/lib64", "/usr/lib64", "/lib32
 _PT_LOAD, _PT_DYNAMIC = 1, 2
 _DT_NULL, _DT_NEEDED, _DT_STRTAB, _DT_SONAME, _DT_VERNEED = 0, 1, 5, 14, 0x6FFFFFFE
 _GLIBC = re.compile(r"GLIBC_([0-9]{1,3}(?:\.[0-9]{1,3}){1,2})", re.ASCII)
+_ARM, _RISCV = 40, 243
+#: The bits of the flags that say how floating-point arguments are passed, by machine. Of RISC-V,
+#: one more: whether there are only 16 registers.
+_ABI_FLAGS = {_ARM: 0x600, _RISCV: 0xE}
+_ARM_ATTRIBUTES = 0x70000003  # a type of sections
+_MAX_SECTIONS = 4096
 _MAX_SEGMENTS = 1024
 _MAX_TAGS = 8192
 
@@ -43,13 +52,15 @@ class Elf(NamedTuple):
     """The relevant fields of an ELF file; files that can be loaded together share *kind*.
 
     *kind* is class, byte order, machine and float ABI; *glibc* is the oldest version of glibc that
-    has all the symbols which the file needs (``(0, 0)``: it needs none).
+    has all the symbols which the file needs (``(0, 0)``: it needs none). *arm* are the attributes
+    of a program for ARM (``None``: it has none that can be read).
     """
 
     kind: tuple[int, ...]
     soname: str
     needed: tuple[str, ...]
     glibc: tuple[int, ...] = (0, 0)
+    arm: Attributes | None = None
 
 
 class System:
@@ -227,13 +238,14 @@ def _read_elf_file(path: Path) -> Elf | None:
 
 def _read_elf(data: bytes | mmap.mmap) -> Elf | None:
     # The layout follows the System V ABI, chapters 4 and 5. Libraries with the same class, byte
-    # order, machine and ARM float ABI can be loaded together.
+    # order, machine and float ABI can be loaded together.
     if data[:4] != b"\x7fELF" or data[4] not in {1, 2} or data[5] not in {1, 2}:
         return None
     wide, order = data[4] == 2, "<" if data[5] == 1 else ">"
     machine = struct.unpack_from(order + "H", data, 18)[0]
     flags = struct.unpack_from(order + "I", data, 48 if wide else 36)[0]
-    kind = (data[4], data[5], machine, flags & 0x400 if machine == 40 else 0)
+    kind = (data[4], data[5], machine, flags & _ABI_FLAGS.get(machine, 0))
+    arm = _arm_attributes(data, order) if machine == _ARM and not wide else None
     table = struct.unpack_from(order + ("Q" if wide else "I"), data, 32 if wide else 28)[0]
     size, count = struct.unpack_from(order + "HH", data, 54 if wide else 42)
     segments = []
@@ -245,7 +257,7 @@ def _read_elf(data: bytes | mmap.mmap) -> Elf | None:
         segments.append(tuple(fields[i] for i in ((0, 2, 3, 5) if wide else (0, 1, 2, 4))))
     dynamic = next((part for part in segments if part[0] == _PT_DYNAMIC), None)
     if dynamic is None:
-        return Elf(kind, "", ())
+        return Elf(kind, "", (), arm=arm)
     pair = struct.Struct(order + ("qQ" if wide else "iI"))
     tags = []
     for index in range(min(dynamic[3] // pair.size, _MAX_TAGS)):
@@ -255,7 +267,7 @@ def _read_elf(data: bytes | mmap.mmap) -> Elf | None:
         tags.append((tag, value))
     strings = _offset(segments, dict(tags).get(_DT_STRTAB, 0))
     if strings is None:
-        return Elf(kind, "", ())
+        return Elf(kind, "", (), arm=arm)
     names = {
         wanted: [_name(data, strings + value) for tag, value in tags if tag == wanted][:MAX_NEEDED]
         for wanted in (_DT_NEEDED, _DT_SONAME)
@@ -263,7 +275,21 @@ def _read_elf(data: bytes | mmap.mmap) -> Elf | None:
     soname, needed = "".join(names[_DT_SONAME][:1]), tuple(filter(None, names[_DT_NEEDED]))
     place = _offset(segments, dict(tags).get(_DT_VERNEED, 0))
     glibc = (0, 0) if place is None else _glibc(data, order, place, strings)
-    return Elf(kind, soname, needed, glibc)
+    return Elf(kind, soname, needed, glibc, arm)
+
+
+def _arm_attributes(data: bytes | mmap.mmap, order: str) -> Attributes | None:
+    """Return the build attributes of a program for ARM; ``None`` unless it has one section."""
+    (table,) = struct.unpack_from(order + "I", data, 32)
+    size, count = struct.unpack_from(order + "HH", data, 46)
+    if count > _MAX_SECTIONS:
+        return None
+    headers = (struct.unpack_from(order + "6I", data, table + at * size) for at in range(count))
+    found = [header for header in headers if header[1] == _ARM_ATTRIBUTES]
+    if len(found) != 1 or found[0][5] > MAX_SIZE:
+        return None
+    *_, offset, length = found[0]
+    return read_attributes(data[offset : offset + length], order)
 
 
 def _offset(segments: Iterable[tuple[int, ...]], address: int) -> int | None:

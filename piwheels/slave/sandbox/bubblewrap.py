@@ -64,15 +64,15 @@ class Bubblewrap:
         With *port*, it has a network of its own. Writes the list of users to *work*, which has a
         directory ``tmp``.
         """
+        return self._confined(work, filtered(command), port)
+
+    def _confined(self, work: Path, command: Sequence[str], port: int | None) -> list[str]:
         users = work / "etc"
         users.mkdir(exist_ok=True)
         for name, text in _USERS.items():
             (users / name).write_text(text)
         network = () if port is None else ("--unshare-net",)
-        text = Path(seccomp.__file__).read_text(encoding="utf-8")
-        python = os.path.abspath(sys.executable)  # noqa: PTH100 (a link of a venv must stay one)
-        filtered = [python, "-I", "-S", "-c", text, *command]
-        return [self._program, *_NAMESPACES, *network, *self._mounts(work), "--", *filtered]
+        return [self._program, *_NAMESPACES, *network, *self._mounts(work), "--", *command]
 
     def _mounts(self, work: Path) -> list[str]:
         limited = ("--size", str(MEMORY_FILES), "--tmpfs")
@@ -81,15 +81,28 @@ class Bubblewrap:
         mounts.append(("--bind", str(work), str(PLACE)))
         for place in ("/tmp", "/var/tmp"):  # noqa: S108 (the sandbox's own)
             mounts.append(("--bind", str(work / "tmp"), place))
-        for path in self._view.paths:  # after /tmp and /run, where some of them may be
-            mounts.append(("--ro-bind", str(path), str(path)))
-        for link, target in self._view.links:
-            mounts.append(("--symlink", target, str(link)))
+        mounts += self._system()  # after /tmp and /run, where some of its paths may be
         for name in _USERS:
             mounts.append(("--ro-bind", str(work / "etc" / name), f"/etc/{name}"))
         # The rest is in memory, where a build must not write without a limit.
         mounts += [("--remount-ro", "/dev"), ("--remount-ro", "/"), ("--chdir", str(PLACE / "tmp"))]
         return [word for mount in mounts for word in mount]
+
+    def _system(self) -> list[tuple[str, ...]]:
+        """Return the options of bubblewrap for what a build may read."""
+        paths = [("--ro-bind", str(path), str(path)) for path in self._view.paths]
+        return [*paths, *(("--symlink", target, str(link)) for link, target in self._view.links)]
+
+
+def filtered(command: Sequence[str]) -> list[str]:
+    """Return the command that runs *command* with the filter of system calls of each build."""
+    return text_program(Path(seccomp.__file__), *command)
+
+
+def text_program(path: Path, *arguments: str) -> list[str]:
+    """Return the command that runs the text of *path*, which no sandbox has, with this Python."""
+    python = os.path.abspath(sys.executable)  # noqa: PTH100 (a link of a venv must stay one)
+    return [python, "-I", "-S", "-c", path.read_text(encoding="utf-8"), *arguments]
 
 
 def find_program() -> str:

@@ -123,9 +123,9 @@ def choose(  # noqa: PLR0917
         except LookupError as error:
             problems[name] = str(error)
             continue
-        if name == "none" or not (problem := _problem(sandbox, trial, folder, port)):
+        if name == "none" or not (why := problem(sandbox, trial, folder, port)):
             return Choice(sandbox, _warnings(name, problems, port))
-        problems[name] = problem
+        problems[name] = why
     raise Fatal(f"the sandbox {mode} does not work here ({problems[mode]}): choose another one")
 
 
@@ -139,7 +139,7 @@ def _make(name: str, view: View) -> Sandbox:
     return NoSandbox()
 
 
-def _problem(sandbox: Sandbox, trial: Sequence[str], folder: Path, port: int | None) -> str:
+def problem(sandbox: Sandbox, trial: Sequence[str], folder: Path, port: int | None) -> str:
     """Return why *sandbox* does not run *trial*; ``""`` if it does."""
     with tempfile.TemporaryDirectory(prefix="piw-sandbox-", dir=folder) as place:
         work = Path(place)

@@ -43,13 +43,13 @@ class View:
     links: tuple[tuple[Path, str], ...]
 
 
-def view_of(paths: Iterable[Path], hidden: Iterable[Path]) -> View:
-    """Return a view of the system's directories and *paths*, those that exist.
+def view_of(paths: Iterable[Path], hidden: Iterable[Path], *, system: bool = True) -> View:
+    """Return a view of *paths*, those that exist, and of the *system*'s directories.
 
     A path that contains one of *hidden* is left out: the slave's home, for example.
     """
-    wanted = [Path(name) for name in SYSTEM]
-    wanted += [Path("/etc", name) for name in CONFIGURATION]
+    wanted = [Path(name) for name in SYSTEM if system]
+    wanted += [Path("/etc", name) for name in CONFIGURATION if system]
     wanted += paths
     secret = [path.resolve() for path in hidden]
     links: dict[Path, str] = {}
