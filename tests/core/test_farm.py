@@ -37,7 +37,7 @@ DIE = SlaveEvent(7, NOW, "DIE", codec.NoData)
         ),
         (
             lambda farm: farm.add_version("six", "1", released=NOW, unskip=True, yank=True),
-            "ADDVER", ("six", "1", "", True, NOW, True, False, [], ""), "YANKVER",
+            "ADDVER", ("six", "1", "", True, NOW, True, False, [], "", ""), "YANKVER",
         ),
         (lambda farm: farm.remove_package("six"), "REMPKG", ("six", False, ""), "DELPKG"),
         (
