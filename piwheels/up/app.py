@@ -126,7 +126,8 @@ class Up:
                 Target(each.requirement, each.name, each.version, each.problem, each.detail)
                 for each in lock.entries
             ]
-        self.tracker = Tracker(targets, self.targets, self.versions, self.site, self.screen)
+        about = targets, self.targets, self.versions, self.site, self.screen
+        self.tracker = Tracker(*about, for_all=config.once)
         open_ = [target for target in targets if not (target.version or target.problem)]
         self._unresolved = {target.spec: target for target in open_}
         self._resolver = Resolver([], self.versions[0])
@@ -535,9 +536,10 @@ class Up:
         self.screen.show(lines)
 
     def _take_event(self, event: SlaveEvent) -> None:
-        # The master repeats old events on request: their age is the only use of the timestamp.
         if event.message == "HELLO" and event.data.label == self.label:
             self._offered.update(offer.target for offer in offers_of(event.data))
+            self.tracker.ours |= self._offered
+        # The master repeats old events on request: their age is the only use of the timestamp.
         age = (self._clock.now() - event.timestamp).total_seconds()
         sentence = self.slaves.event(event, self._clock.monotonic(), age)
         if sentence and not self.screen.live:

@@ -15,7 +15,7 @@ from piwheels.up.registry import IMPORTED
 from piwheels.up.summary import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from piwheels.core.database import Database
@@ -29,6 +29,8 @@ class Tracker:
 
     The owner sets their versions and problems. *own* are those of this machine's interpreters, the
     main one first; *pythons* are the versions of these (``"3.11"``); *folder* contains the site.
+    With *for_all*, a version has ended once it waits for no target at all: else for none of
+    :attr:`ours`, because nobody knows when a board returns.
     """
 
     def __init__(
@@ -38,10 +40,15 @@ class Tracker:
         pythons: Sequence[str],
         folder: Path,
         screen: Screen,
+        *,
+        for_all: bool = True,
     ) -> None:
         self.targets = targets
         self._pythons = pythons
         self._main, self._own = own[0], sorted(own, key=_order)
+        #: The targets of the slave of this machine.
+        self.ours = set(own)
+        self._for_all = for_all
         #: Further active targets.
         self._others: list[BuildTarget] = []
         self._site = folder
@@ -91,7 +98,7 @@ class Tracker:
                 continue
             if (skip := db.get_version_skip(*target.key)) and skip != IMPORTED:
                 target.problem, target.detail = "skipped", skip
-        self._ended = attempted - waiting.keys()
+        self._ended = attempted - {key for key, places in waiting.items() if self._awaits(places)}
         self._rows = [
             row
             for target in self.targets
@@ -111,6 +118,10 @@ class Tracker:
         }
         return self.done == len(self.targets)
 
+    def _awaits(self, places: Iterable[BuildTarget]) -> bool:
+        """Return whether a version that waits for builds for *places* has not ended."""
+        return any(self._for_all or each in self.ours or each.platform == "any" for each in places)
+
     def wheel(self, target: Target) -> str:
         """Return the name of *target*'s wheel for the main interpreter; ``""``: there is none."""
         return self._wheels.get(target.key, "")
@@ -121,7 +132,7 @@ class Tracker:
         return target.words if len(platforms - {"any"}) > 1 else target.abi
 
     def has_ended(self, target: Target) -> bool:
-        """Return whether *target* was attempted, and nothing of it is pending."""
+        """Return whether *target* was attempted, and has ended."""
         return target.key in self._ended
 
     def _report_builds(self, builds: Sequence[BuildRow]) -> None:

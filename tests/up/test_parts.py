@@ -347,10 +347,10 @@ def test_leases_and_abis_of_a_killed_farm_are_cleared(db: Database):
 PC, BOARD = (targets.Target(f"linux_{machine}", "cp311") for machine in ("x86_64", "armv7l"))
 
 
-def tracker_for(folder, *own):
+def tracker_for(folder, *own, **options):
     """Return a tracker of toy 1."""
     wanted = [Target("toy==1", "toy", "1")]
-    return Tracker(wanted, own, ["3.11"], folder, Screen(io.StringIO(), {}))
+    return Tracker(wanted, own, ["3.11"], folder, Screen(io.StringIO(), {}), **options)
 
 
 def log_build(db, target, *, file=True):
@@ -376,6 +376,10 @@ def test_all_is_done_once_nothing_waits_for_another_platform(db, tmp_path):
     assert not tracker.update(db)
     assert re.search(r"^toy +1 +cp311 armv7l +waiting$", tracker.report(""), re.M)
     assert tracker.wheel(target) == name
+    without_boards = tracker_for(tmp_path, PC, for_all=False)
+    assert without_boards.update(db)
+    without_boards.ours.add(BOARD)
+    assert not without_boards.update(db)
     log_build(db, BOARD, file=False)
     assert tracker.update(db)
     report = tracker.report("")
