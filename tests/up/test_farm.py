@@ -385,6 +385,8 @@ def is_served(url):
     ("wrong", "end"),
     [
         ("toy>=1", (2, "PACKAGE: 'toy>=1' is neither NAME nor NAME==VERSION")),
+        ("--emulate=vax", (2, "--emulate: 'vax' cannot be emulated: choose among arm64,")),
+        ("-r=x --from-source=all --emulate=armhf", (2, "--from-source all is for this machine")),
         ("--python=/nowhere/python", (1, "there is no interpreter /nowhere/python")),
     ],
 )
@@ -392,7 +394,7 @@ def test_wrong_usage_gives_an_error_message(wrong, end, tmp_path, monkeypatch, c
     status, sentence = end
     monkeypatch.setenv("PIW_ALLOW_ROOT", "1")
     try:
-        code = main([f"--dir={tmp_path / 'home'}", "--port=0", wrong])
+        code = main([f"--dir={tmp_path / 'home'}", "--port=0", *wrong.split()])
     except SystemExit as exc:
         code = exc.code
     assert code == status
