@@ -5,8 +5,9 @@ import time
 import pytest
 import zmq
 
-from helpers import free_port, patience
+from helpers import free_port, patience, until
 from piwheels.core.codec import NoData
+from piwheels.core.errors import Fatal
 from piwheels.core.protocols import slave_driver
 from piwheels.core.transport import Context
 
@@ -26,9 +27,9 @@ class Master:
         self.context = zmq.Context()
         ctx = Context(self.context)
         self.queue = ctx.socket(zmq.ROUTER, slave_driver)
-        self.queue.bind(self.addresses[0])
         self.files = ctx.socket(zmq.ROUTER)
-        self.files.bind(self.addresses[1])
+        for socket, address in zip((self.queue, self.files), self.addresses, strict=True):
+            until(lambda: _binds(socket, address))  # noqa: B023 (it is called at once)
 
     def vanish(self):
         self.queue.close()
@@ -102,3 +103,12 @@ class Master:
         assert frames[:2] == [b"CHUNK", b"0"]
         self.files.send_multipart([peer, b"DONE"])
         return frames[2]
+
+
+def _binds(socket, address):
+    """Bind *socket*; return whether *address* is free: the one before may be closed a bit later."""
+    try:
+        socket.bind(address)
+    except Fatal:
+        return False
+    return True

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from piwheels.core.states import BuildState, FileState
 
-FULL_REFRESH = 900  # the time limit of statements that visit every version, in seconds
+FULL_REFRESH = 7200  # the time limit of statements that visit every version, in seconds
 
 
 class Builds(Client):
