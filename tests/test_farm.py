@@ -28,8 +28,8 @@ IMPATIENT = (
     "fleet.BUSY_TIMEOUT = timedelta(seconds=1), fleet.BUSY_TIMEOUT[1]\nsys.exit(main())"
 )
 SHORT_LIVED = (
-    "import sys\nfrom datetime import timedelta\nfrom piwheels.slave import app\n"
-    "app.BUSY_TIMEOUT = timedelta(seconds=3)\napp.CONT_WAIT = 1.0\nsys.exit(app.main())"
+    "import sys\nfrom datetime import timedelta\nfrom piwheels.slave import app, lane\n"
+    "app.BUSY_TIMEOUT = timedelta(seconds=3)\nlane.CONT_WAIT = 1.0\nsys.exit(app.main())"
 )
 
 

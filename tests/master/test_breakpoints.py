@@ -21,6 +21,7 @@ from piwheels.core.transport import Context
 from piwheels.master.app import CAST
 from piwheels.master.mr_chase import MrChase
 from piwheels.master.slave_driver import SlaveDriver
+from piwheels.slave import lane
 from piwheels.slave.app import PiWheelsSlave, SlaveConfig
 
 NAMES = json.loads((Path(__file__).parents[1] / "data" / "names.json").read_text())["names"]
@@ -69,6 +70,7 @@ def demo(db, monkeypatch, tmp_path):
     sources.mkdir()
     monkeypatch.setenv("PIP_FIND_LINKS", str(sources))
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setattr(lane, "OUTPUT_WAIT", 0.2)  # a build may take less than two seconds
     db.add_new_package("demo")
     for version in ("1.0", "2.0"):
         add_source(sources, version=version)
@@ -133,6 +135,7 @@ def test_a_breakpoint_in_each_documented_method_is_reached(demo, config, driver,
         old.built(status=False)
         ask(config, "REMVER", ["extra", "1.0", False, "", False])
         ask(config, "REMPKG", ["extra", False, ""])
+        old.socket.linger = 10_000  # BYE has no reply
         old.socket.send(codec.dumps("BYE", NoData))
     ask(config, "REBUILD", ["HOME"])
     ask(config, "RETRY", [released, "", True])
@@ -144,4 +147,4 @@ def test_a_breakpoint_in_each_documented_method_is_reached(demo, config, driver,
         for cls in (SlaveDriver, MrChase) for name in vars(cls) if name.startswith("do_")
     }  # fmt: skip
     assert len(wanted) > 30
-    until(lambda: wanted <= called, 30)
+    until(lambda: wanted <= called, 30, lambda: f"not called: {wanted - called}")
