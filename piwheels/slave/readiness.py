@@ -35,7 +35,8 @@ def examine(workshops: list[Workshop], folder: Path, *, leave_out_broken: bool =
     if leave_out_broken and len(broken) < len(found):
         for each, findings in broken.items():
             if each.is_found:
-                leave_out(each.interpreter.path, "; ".join(findings.fatal))
+                about = each.interpreter
+                leave_out(about.path, "; ".join(findings.fatal), about.root)
                 workshops.remove(each)
     left = [findings for each, findings in found if each in workshops]
     fatal = dict.fromkeys(text for findings in left for text in findings.fatal)

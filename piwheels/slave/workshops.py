@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from piwheels.core.errors import Fatal
 from piwheels.core.host.interpreters import ALL, Interpreter, found_interpreters, probe
 from piwheels.core.host.pip_config import pip_command
+from piwheels.core.protocols import NOT_EMULATING
 from piwheels.core.states import MAX_OFFERS, Offer
 from piwheels.core.wheels.dependencies import System
 from piwheels.slave.emulation.offers import pip_of
@@ -73,9 +74,13 @@ def open_workshops(pythons: Sequence[str], emulated: Iterable[Interpreter] = ())
     return _of_different_targets(opened)
 
 
-def leave_out(path: Path | None, why: str) -> None:
-    """Log that nothing is built for the interpreter at *path*, and *why*."""
-    logging.getLogger("slave").warning("building nothing for %s: %s", path, why)
+def leave_out(path: Path | None, why: str, root: Path | None = None) -> None:
+    """Log that nothing is built for the interpreter at *path*, of the system *root*, and *why*."""
+    logger = logging.getLogger("slave")
+    if root is None:
+        logger.warning("building nothing for %s: %s", path, why)
+    else:
+        logger.error("%s%s%s: %s", NOT_EMULATING, root, path, why)
 
 
 def at_once(function: Callable[[A], T], things: Iterable[A]) -> list[tuple[A, T]]:

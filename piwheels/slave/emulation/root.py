@@ -49,6 +49,7 @@ class Root:
         *how* is the option of bubblewrap for the root: ``--bind`` if they may change it.
         """
         mounts = [how, str(self.path), "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108
+        mounts += _network()  # a new pip reads the certificates at each start
         flags = ["--unshare-user", "--unshare-pid", "--unshare-net", "--die-with-parent"]
         return self.emulating([find_program(), *flags, *self.variables(), *mounts, "--"])
 
@@ -65,12 +66,16 @@ class Root:
         They leave room for *paths*, which come from elsewhere.
         """
         tops = [path for path in self.path.iterdir() if path.is_symlink() or path.name in _SYSTEM]
-        options = [word for path in tops for word in _binds(path, Path("/", path.name), paths)]
-        for name in _NETWORK:
-            real = os.path.realpath(f"/etc/{name}")
-            if os.path.isfile(real):  # noqa: PTH113 (Path raises if it may not look)
-                options += ("--ro-bind", real, f"/etc/{name}")
-        return options
+        binds = [word for path in tops for word in _binds(path, Path("/", path.name), paths)]
+        return [*binds, *_network()]
+
+
+def _network() -> Iterator[str]:
+    """Yield the options of bubblewrap for this machine's files that lead to the network."""
+    for name in _NETWORK:
+        real = os.path.realpath(f"/etc/{name}")
+        if os.path.isfile(real):  # noqa: PTH113 (Path raises if it may not look)
+            yield from ("--ro-bind", real, f"/etc/{name}")
 
 
 def _binds(source: Path, place: Path, others: Collection[Path]) -> Iterator[str]:
