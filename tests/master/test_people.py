@@ -515,10 +515,11 @@ def test_the_json_of_a_project_has_plain_times_and_numbers():
 def test_the_json_has_the_keys_of_piwheels_0_23():
     first = release(["a.whl"], [("cp311", True)], skip="too old", yanked=True)
     found = data(v1_0=first, v2_0rc1=release())
-    made = json.loads(web_pages.builds_json(found, site_url="https://wheels.example/"))
+    about = {"site_url": "https://wheels.example/", "index": "https://me:word@index.example/simple"}
+    made = json.loads(web_pages.builds_json(found, **about))
     assert made["package"] == found["name"]
     assert made["summary"] == found["description"]
-    assert made["pypi_url"] == f"https://pypi.org/project/{found['name']}"
+    assert made["pypi_url"] == f"https://index.example/project/{found['name']}"
     assert made["piwheels_url"] == f"https://wheels.example/project/{found['name']}"
     assert json.loads(web_pages.builds_json(found))["piwheels_url"] == ""
     old, new = made["releases"]["1.0"], made["releases"]["2.0rc1"]

@@ -30,7 +30,7 @@ def serves(name: WheelName, target: Target) -> bool:
 def accepted_by(target: Target) -> frozenset[str]:
     """Return the tags that installers for *target* accept, with platform families.
 
-    The platform ``native`` stands for that of any machine: only a target without one accepts it.
+    If its platform is ``any``, it accepts ``native``: the platform of any machine.
     """
     tags = accepted_tags(target.abi)
     if target.platform == "any":

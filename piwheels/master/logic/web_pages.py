@@ -11,7 +11,7 @@ from datetime import UTC, timedelta
 from itertools import groupby
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from piwheels.core.reasons import last_lines
 from piwheels.core.site import log_name
@@ -216,9 +216,16 @@ def reason(log: str) -> str:
 
 
 def builds_json(
-    data: ProjectData, version: str = "", metadata: Metadata | None = None, site_url: str = ""
+    data: ProjectData,
+    version: str = "",
+    metadata: Metadata | None = None,
+    site_url: str = "",
+    index: str = "",
 ) -> bytes:
     """Return a project page as JSON; *metadata* is that of the release *version*.
+
+    *index* is the address of the upstream index (PEP 503), next to whose pages are those of
+    projects.
 
     Times are in RFC 3339 and UTC, durations in seconds, sizes in bytes. ``json.html`` documents
     each key. It also has the keys of piwheels 0.23, under which its programs read the same values.
@@ -233,11 +240,18 @@ def builds_json(
     earlier = {
         "package": name,
         "summary": data["description"],
-        "pypi_url": f"https://pypi.org/project/{name}",
+        "pypi_url": index and f"{_site_of(index)}/project/{name}",
         "piwheels_url": site_url and f"{site_url}project/{name}",
     }
     releases = {key: _release_json(key, release) for key, release in _releases(data)}
     return to_json({**made, **earlier, "releases": releases})
+
+
+def _site_of(index: str) -> str:
+    """Return the address of the site of an *index*, without credentials."""
+    parts = urlsplit(index)
+    path = parts.path.rstrip("/").removesuffix("/simple")
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], path, "", ""))
 
 
 def _release_json(version: str, release: ProjectRelease) -> dict[str, Any]:
