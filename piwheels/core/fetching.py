@@ -194,7 +194,7 @@ class Fetcher:
             finally:
                 response.close()
         raise UpstreamFault(
-            f"more than {_MAX_REDIRECTS} redirects, the last one to {_public(url)}", of_index=False
+            f"more than {_MAX_REDIRECTS} redirects, the last one to {public(url)}", of_index=False
         )
 
     def _check_literal(self, url: str) -> None:
@@ -342,12 +342,12 @@ class Fetcher:
         except ValueError:
             good = None
         if not good:
-            raise ValueError(_public(url))
+            raise ValueError(public(url))
         self._hosts.add(parts.hostname or "")
         auth = _basic(parts) or _from_netrc(parts.hostname or "")
         if auth:
             self._credentials[_origin(url)] = auth
-        return _public(url)
+        return public(url)
 
 
 #: The reasons of faults, by the status of the answer.
@@ -414,7 +414,7 @@ def _redirected(method: str, status: int, url: str, target: str | None) -> str:
     new = urljoin(url, target)
     schemes = urlsplit(url).scheme, urlsplit(new).scheme
     if schemes[1] not in ("http", "https") or schemes == ("https", "http"):
-        raise UpstreamFault(f"it sends us to {_public(new)}, which is not followed", of_index=False)
+        raise UpstreamFault(f"it sends us to {public(new)}, which is not followed", of_index=False)
     if method == "POST" and status == 303:
         raise UpstreamFault("it redirects the request to a page (303)")
     return new
@@ -426,7 +426,7 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}:{port}"
 
 
-def _public(url: str) -> str:
+def public(url: str) -> str:
     """Return *url* without name and password."""
     try:
         parts = urlsplit(url)

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, assert_never
 
 from piwheels.core.errors import DatabaseError, PiWheelsError, Refused, Unavailable
+from piwheels.core.fetching import public
 from piwheels.core.host.pip_config import default_index
 from piwheels.core.site import FEED, INDEX
 from piwheels.core.tasks import PauseableTask
@@ -67,7 +68,7 @@ class TheScribe(PauseableTask):
         self.db: Database = DbClient(self.ports)
         self.site = Site(config.output_path, config.work_path)
         self._renderer = Renderer(config.site_url)
-        self._index = config.pypi_simple or default_index()
+        self._index = public(config.pypi_simple or default_index())
         pause = 0.2 if config.dev_mode else 60.0
         self._overview = Overview(self.site, self._renderer, config.site_url, pause, self.clock)
         self._upgrade = LayoutUpgrade(self.site, self._refresh, self.clock)

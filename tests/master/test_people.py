@@ -515,7 +515,7 @@ def test_the_json_of_a_project_has_plain_times_and_numbers():
 def test_the_json_has_the_keys_of_piwheels_0_23():
     first = release(["a.whl"], [("cp311", True)], skip="too old", yanked=True)
     found = data(v1_0=first, v2_0rc1=release())
-    about = {"site_url": "https://wheels.example/", "index": "https://me:word@index.example/simple"}
+    about = {"site_url": "https://wheels.example/", "index": "https://index.example/simple"}
     made = json.loads(web_pages.builds_json(found, **about))
     assert made["package"] == found["name"]
     assert made["summary"] == found["description"]

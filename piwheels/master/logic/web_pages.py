@@ -11,7 +11,7 @@ from datetime import UTC, timedelta
 from itertools import groupby
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote
 
 from piwheels.core.reasons import last_lines
 from piwheels.core.site import log_name
@@ -240,18 +240,11 @@ def builds_json(
     earlier = {
         "package": name,
         "summary": data["description"],
-        "pypi_url": index and f"{_site_of(index)}/project/{name}",
+        "pypi_url": index and f"{index.rstrip('/').removesuffix('/simple')}/project/{name}",
         "piwheels_url": site_url and f"{site_url}project/{name}",
     }
     releases = {key: _release_json(key, release) for key, release in _releases(data)}
     return to_json({**made, **earlier, "releases": releases})
-
-
-def _site_of(index: str) -> str:
-    """Return the address of the site of an *index*, without credentials."""
-    parts = urlsplit(index)
-    path = parts.path.rstrip("/").removesuffix("/simple")
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], path, "", ""))
 
 
 def _release_json(version: str, release: ProjectRelease) -> dict[str, Any]:
