@@ -21,6 +21,7 @@ import voluptuous as vol
 from piwheels.core import codec
 from piwheels.core.codec import NoData
 from piwheels.core.errors import BadMessage
+from piwheels.core.recipes import PLAIN, Recipe
 from piwheels.core.schema import Schema, schema_of
 from piwheels.core.states import (
     BuildState,
@@ -147,18 +148,23 @@ class Job(NamedTuple):
 
 
 class Order(NamedTuple):
-    """A version to build for one of the targets that a slave of level 1 offers."""
+    """A version to build for one of the targets that a slave of level 1 offers.
+
+    Only a slave that announced the features of the *recipe* gets one.
+    """
 
     package: Package
     version: Version
     abi: Tag
     platform: Tag
+    recipe: Recipe = PLAIN
 
 
 class Built(NamedTuple):
     """A slave's report of a finished build. Protocol level 0 has only the first four fields.
 
     *lost*: its supervisor was killed, so that nobody knows how the build would have ended.
+    *ending* says how its pip ended (:func:`piwheels.core.diagnosis.diagnose`).
     """
 
     status: bool
@@ -168,6 +174,7 @@ class Built(NamedTuple):
     fetches: tuple[Fetch, ...] = ()
     trials: tuple[Trial, ...] = ()
     lost: bool = False
+    ending: Text = ""
 
 
 class SlaveOutput(NamedTuple):

@@ -1,0 +1,6 @@
+"""Why builds fail, from their logs: classes, rules, and the diagnosis. Pure."""
+
+from piwheels.core.diagnosis.classes import CLASSES, Class, Diagnosis
+from piwheels.core.diagnosis.rules import diagnose
+
+__all__ = ["CLASSES", "Class", "Diagnosis", "diagnose"]
