@@ -67,6 +67,7 @@ from piwheels.slave.lane import (
     SlaveRefused,
     Step,
 )
+from piwheels.slave.overlay import Overlays, unavailable
 from piwheels.slave.readiness import Readiness
 from piwheels.slave.room import Room, lanes_for
 from piwheels.slave.sandbox.choice import choose
@@ -115,6 +116,10 @@ class PiWheelsSlave:
         self.system = System()
         self.dir = config.dir or Path(tempfile.gettempdir())
         self.egress = _egress(config, self.workshops[0].pip)
+        #: Packages of Debian for single builds; ``None``: they get none.
+        self.overlays: Overlays | None = None
+        if not config.no_packages and not unavailable():
+            self.overlays = Overlays(cache_dir() / "overlays", clock=clock)
         self.label = (config.label or socket.gethostname())[:200]
         about = self.label, str(self.interpreter.path)
         self.identity = identity(*about) if config.level > 0 else ""
@@ -185,6 +190,8 @@ class PiWheelsSlave:
             workshop.sandbox = choice.sandbox
             confinements[choice.sandbox.name] = choice.confinement
             warnings |= dict.fromkeys(choice.warnings)
+        if not all(workshop.sandbox.can_overlay for workshop in self.workshops):
+            self.overlays = None
         for warning in warnings:
             self.logger.warning("%s", warning)
         for name in sorted(confinements, key=SANDBOXES.index, reverse=True):  # the weakest first
@@ -467,6 +474,7 @@ class PiWheelsSlave:
             sandbox=workshop.sandbox,
             egress=self.egress,
             limits=limits,
+            overlays=self.overlays,
             clock=self.clock,
         )
         self.worker.build(builder)

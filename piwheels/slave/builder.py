@@ -21,6 +21,7 @@ from piwheels.core.host.interpreters import probe
 from piwheels.core.host.pip_config import pip_command
 from piwheels.core.host.processes import Ending, Supervised
 from piwheels.core.host.supervision import remove_tree
+from piwheels.core.recipes import PLAIN, Recipe
 from piwheels.core.wheels.built import Wheel as Wheel  # noqa: PLC0414 (documented as a name of this module)
 from piwheels.core.wheels.dependencies import System, library_dependencies
 from piwheels.core.wheels.inspection import is_portable
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from piwheels.core.clock import Clock
     from piwheels.core.states import Fetch
+    from piwheels.slave.overlay import Overlay, Overlays
     from piwheels.slave.sandbox.choice import Sandbox
 
 #: The names of build directories begin with this.
@@ -83,7 +85,7 @@ class Builder(Thread):
     and *pip* the command that runs pip for it, if
     :func:`~piwheels.core.host.pip_config.pip_command` has found it before. *sandbox* confines the
     build, *egress* says what it may reach (``None``: everything), and *limits* are its limits.
-    Builders may share *system*.
+    Builders may share *system*, and *overlays* (``None``: they get no packages of Debian).
 
     Call :meth:`close` at the end (or use it as a context manager): it removes everything.
     """
@@ -104,11 +106,16 @@ class Builder(Thread):
         sandbox: Sandbox | None = None,
         egress: Egress | None = None,
         limits: Limits | None = None,
+        recipe: Recipe = PLAIN,
+        overlays: Overlays | None = None,
         clock: Clock = SYSTEM,
     ) -> None:
         super().__init__(name="builder", daemon=True)
         self._package = package
         self._version = version
+        self._recipe = recipe
+        self._overlays = overlays
+        self._overlay: Overlay | None = None
         self._timeout = timeout
         self._index_url = index_url
         self._extra_index_urls = frozenset(extra_index_urls)
@@ -224,6 +231,7 @@ class Builder(Thread):
         """Build; never raises. After a failure the log says why, and :attr:`status` is false."""
         try:
             self._check_request()
+            self._show_packages()
             self._prepare()
             ending = self.build_wheel(self._log)
             self._judge(ending)
@@ -239,6 +247,8 @@ class Builder(Thread):
         if not self._status:
             self.wheels = []
             self._clean_up()
+        if self._overlay is not None:
+            self._overlay.close()
         self._output = self._log.text()
 
     def build_wheel(self, log_file: BuildLog) -> Ending:
@@ -318,6 +328,22 @@ class Builder(Thread):
             ) from None
         if not _NAME.fullmatch(self._package):
             raise BadWheel(f"{self._package!r} is not the name of a package (PEP 508)")
+
+    def _show_packages(self) -> None:
+        """Have the sandbox show the packages of the recipe. Raises ``BadWheel`` if that fails."""
+        if not self._recipe.apt:
+            return
+        names = ", ".join(self._recipe.apt)
+        try:
+            if self._overlays is None:
+                raise LookupError("this slave does not allow it")
+            self._overlay = overlay = self._overlays.prepare(self._recipe.apt)
+            self._sandbox = self._sandbox.overlaid(overlay.path)
+        except LookupError as error:
+            raise BadWheel(f"the build cannot have the packages {names}: {error}") from error
+        self._system = System(overlay.path, self._system)
+        added = " ".join(name.rpartition("_")[0] for name in overlay.added)
+        self._log.note(f"only this build sees these packages of Debian: {added or 'none is new'}")
 
     def _prepare(self) -> None:
         if self._stopping.is_set():
