@@ -74,6 +74,7 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,198}[A-Za-z0-9])?", re.ASCII)
 _NEW_SECONDS = 60.0
 
+_REFUSED: Final = "this slave cannot carry out the recipe"
 _REASONS: Final = {
     "exit": "the build failed: pip ended with status {0.detail}",
     "signal": "the build failed: pip was killed by signal {0.detail}",
@@ -342,7 +343,7 @@ class Builder(Thread):
         for words in self._recipe.words:
             self._log.write(f"piwheels: recipe: {words}\n".encode())
         if why := why_refused(self._recipe, self._egress):
-            raise BadWheel(f"this slave cannot carry out the recipe: {why}")
+            raise BadWheel(f"{_REFUSED}: {why}")
 
     def _prepare(self) -> None:
         if self._stopping.is_set():
@@ -408,7 +409,10 @@ class Builder(Thread):
             reason = "the build was killed from outside (did memory run out?)"
         else:
             reason = self._limits.reason(ending.kind) or _REASONS[ending.kind].format(ending)
-        if ending.kind == "exit":
+        if ending.kind == "exit" and self._recipe.options and b"no such option: " in self._log:
+            self.ending = "request"
+            reason = f"{_REFUSED}: options: pip of this Python is too old for them"
+        elif ending.kind == "exit":
             reason += self._clue()
         raise BadWheel(reason)
 
@@ -465,7 +469,10 @@ class Builder(Thread):
                 self.ending = "trial"
                 raise BadWheel(f"pip cannot install {wheel.filename}: {wheel.trial.why}")
             self._log.note(f"{wheel.filename}: {wheel.trial}")
-        if self._recipe.features - {"timeout", "memory"}:  # with more of these, it is the same wheel
+        if self._recipe.features - {
+            "timeout",
+            "memory",
+        }:  # with more of these, it is the same wheel
             self._check_cured()
 
     def _check_cured(self) -> None:

@@ -40,7 +40,7 @@ class Selection(NamedTuple):
         return {**document, "files": [each for each in document["files"] if self._has(each, name)]}
 
     def has_undated(self, document: Document, project: str) -> bool:
-        """Whether *before* has no effect on some files of *project*, which its page does not date."""
+        """Whether the page of *project* lists files without a time, which *before* cannot hide."""
         is_limited = self.before is not None and canonical(project) != self.own
         return is_limited and any(_uploaded(each) is None for each in document["files"])
 
