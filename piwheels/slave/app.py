@@ -464,7 +464,7 @@ class PiWheelsSlave:
         if abi and target not in workshops:
             raise MasterTimeout(f"the master asks for a build for {abi} on {platform}")
         self.worker.workshop = workshop = workshops[target] if abi else self.workshops[0]
-        by = f" with a recipe ({', '.join(sorted(recipe.features))})" if recipe else ""
+        by = f" with a recipe ({', '.join(sorted(recipe.features))})" if recipe.features else ""
         self.logger.info("building %s %s for %s%s", package, version, workshop.offer.abi, by)
         limits = self.config.limits
         if not limits.memory:

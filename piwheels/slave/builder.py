@@ -62,6 +62,8 @@ PIP_OPTIONS: Final = (
     "--use-pep517", "--no-deps", "--no-cache-dir",
 )  # fmt: skip
 
+#: The fields of a recipe with which a build makes the same wheel as without.
+LIMITS: Final = frozenset({"timeout", "memory"})
 #: What pip says of a program of the build that was killed, by the signal.
 _DEATHS: Final = {
     number: f"exit code: -{int(number)}".encode()
@@ -225,6 +227,8 @@ class Builder(Thread):
     def stop(self) -> None:
         """Kill the build, if it still runs. Returns immediately; the thread ends soon after."""
         self._stopping.set()
+        if self._network is not None:
+            self._network.abort()
         for each in (self._process, self._trials):
             if each is not None:
                 each.stop()
@@ -251,7 +255,9 @@ class Builder(Thread):
             self._try_wheels()
             self.ending, self._status = "", True
         except (PiWheelsError, OSError) as error:
-            if isinstance(error, OSError) and error.errno in _FULL:
+            if self._stopping.is_set():
+                self.ending = "stopped"
+            elif isinstance(error, OSError) and error.errno in _FULL:
                 self.ending = "full"
             self._log.note(str(error))
         except Exception as error:
@@ -274,7 +280,10 @@ class Builder(Thread):
         indexes = self._index_url, self._extra_index_urls
         note, recipe = self._log.note, self._recipe
         self._network = Network(self._egress, *indexes, self._dir, note, self._package, recipe)
+        if self._stopping.is_set():  # before the network existed
+            self._network.abort()
         try:
+            self._network.hide_later(self._version)
             if self._egress.offline:
                 ending = self._run_pip(pip, "download", log_file)
                 if not ending.success:
@@ -292,12 +301,13 @@ class Builder(Thread):
     def _run_pip(self, pip: Sequence[str], verb: str, log_file: BuildLog) -> Ending:
         """Run pip's command *verb* within the time that the build has left."""
         assert self._work is not None  # noqa: S101
+        started = self._clock.monotonic()
         inside = self._sandbox.inside(self._work)
         command = self._command(pip, verb, inside)
         indexes = self._index_url, self._extra_index_urls
         gate = self._network and self._network.open(own=self._sandbox.own_network)
         port = gate.port if gate else None
-        started = self._clock.monotonic()
+        left = self._timeout - self._duration - timedelta(seconds=self._clock.monotonic() - started)
         self._process = process = Supervised(
             self._sandbox.command(self._work, gate.command(command) if gate else command, port),
             env=self._by_recipe(
@@ -305,7 +315,7 @@ class Builder(Thread):
                 inside,
             ),
             cwd=self._work / "tmp",
-            timeout=(self._timeout - self._duration).total_seconds(),
+            timeout=left.total_seconds(),
             remove=[self._work],
             limits={"FSIZE": MAX_FILE, "NOFILE": MAX_OPEN_FILES},
             reserve=RESERVE,
@@ -372,7 +382,7 @@ class Builder(Thread):
             return [*command, f"{self._package}=={self._version}"]
         assert self._network is not None  # noqa: S101 (it was checked)
         assert self._work is not None  # noqa: S101
-        archive = self._network.source(self._package, self._version, self._work)
+        archive = self._network.source(self._version, self._work)
         source = str(inside / "source")
         text = Path(amend.__file__).read_text(encoding="utf-8")
         arguments = [str(inside / archive.name), source, json.dumps(self._recipe.requires)]
@@ -469,10 +479,7 @@ class Builder(Thread):
                 self.ending = "trial"
                 raise BadWheel(f"pip cannot install {wheel.filename}: {wheel.trial.why}")
             self._log.note(f"{wheel.filename}: {wheel.trial}")
-        if self._recipe.features - {
-            "timeout",
-            "memory",
-        }:  # with more of these, it is the same wheel
+        if self._recipe.features - LIMITS:
             self._check_cured()
 
     def _check_cured(self) -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from piwheels.slave.egress.gate import Egress
 
+#: The fields that need the proxy, which hides files of the index, and fetches the source.
+_PROXIED: Final = ("requires", "before", "release_plus")
 #: pip's variables for files of constraints: since pip 25.3, only the second one acts on what builds
 #: require; earlier versions know only the first one.
 _CONSTRAINTS: Final = ("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT")
@@ -25,7 +27,7 @@ def unsupported(egress: Egress) -> dict[str, str]:
     """Return the fields that a slave whose builds reach *egress* cannot carry out, and why."""
     found = {"apt": "it cannot install packages of Debian"}
     if egress.is_open:
-        found |= dict.fromkeys(("requires", "before"), "it has no proxy (--egress open)")
+        found |= dict.fromkeys(_PROXIED, "it has no proxy (--egress open)")
     if egress.offline:
         found["hosts"] = "its builds are offline (--offline-build)"
     return found

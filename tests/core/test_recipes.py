@@ -10,6 +10,7 @@ FULL = Recipe(
     ("cython<3",),
     ("numpy", "setuptools; python_version < '3.12'"),
     datetime(2021, 1, 1, tzinfo=UTC),
+    timedelta(days=1),
     {"CFLAGS": "-O1", "CC": "gcc"},
     ("libfoo-dev", "g++"),
     ("--config-settings=a=b", "--pre", "--only-binary=:all:"),
@@ -21,15 +22,17 @@ FULL = Recipe(
 
 def test_a_recipe_is_a_sentence_for_each_field_that_it_uses():
     assert FULL.words == [
-        "the build requires cython<3",
-        "the build also requires numpy, setuptools; python_version < '3.12'",
-        "the build requires nothing uploaded after 2021-01-01 00:00",
-        "with the environment CFLAGS=-O1, CC=gcc",
-        "with the Debian packages libfoo-dev, g++",
-        "with the options --config-settings=a=b, --pre, --only-binary=:all: of pip",
-        "the build may reach files.example, a.b-c.example:8443",
-        "the build may take 5:00:00",
-        "the build may use 8.0 GB of memory",
+        "with cython<3",
+        "requires numpy, setuptools; python_version < '3.12', too",
+        "Debian packages: libfoo-dev, g++",
+        "pip --config-settings=a=b, --pre, --only-binary=:all:",
+        "may reach files.example, a.b-c.example:8443",
+        "build tools as of 2021-01-01",
+        "build tools as of 1 day after its release",
+        "CC=gcc",
+        "CFLAGS=-O1",
+        "time-out 5:00:00",
+        "8.0 GB of memory",
     ]
     assert (PLAIN.words, FULL.faults) == ([], [])
 

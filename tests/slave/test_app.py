@@ -169,7 +169,7 @@ def test_a_build_has_the_recipe_of_its_order(master, slave, caplog):
     master.say("BUILD", ("demo", "1.0", abi, platform, recipe))
     built = master.built()
     assert (built.status, built.ending) == (False, "request")
-    assert built.output.startswith("piwheels: recipe: with the Debian packages libfoo-dev\n")
+    assert built.output.startswith("piwheels: recipe: Debian packages: libfoo-dev\n")
     assert "cannot carry out the recipe: apt: " in built.output
     assert f"building demo 1.0 for {abi} with a recipe (apt, timeout)" in caplog.text
 

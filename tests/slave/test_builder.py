@@ -217,7 +217,7 @@ def test_a_build_can_be_stopped_before_it_starts(index: Path, work: Path) -> Non
         builder.stop()
         builder.start()
         builder.join(patience(10))
-        failed(builder, work, "was stopped")
+        failed(builder, work, "was stopped", ending="stopped")
     Builder("demo", "1.0", dir=work).close()
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+import upstream
 from build_network import Index
-from helpers import BACKEND, add_source, patience, write_sdist
+from helpers import BACKEND, add_source, patience, until, write_sdist
 from piwheels.core.protocols import slave_driver
 from piwheels.core.recipes import PLAIN, Recipe
 from piwheels.core.states import Trial
@@ -80,7 +81,7 @@ def test_a_recipe_changes_what_a_build_requires(index, work, mode, offline):
     egress = Egress({}, f"{index.url}simple/", offline=offline)
     variables = environment(egress, work, work, PORT)
     sandbox = choose(mode, Path(sys.executable), PIP, work, variables, PORT).sandbox
-    recipe = Recipe(("helper<2",), ("helper", "Helper>=0.1"), YEAR, {"COLOUR": "blue"})
+    recipe = Recipe(("helper<2",), ("helper", "Helper>=0.1"), YEAR, environment={"COLOUR": "blue"})
     builder = build(work, recipe, egress=egress, sandbox=sandbox)
     assert builder.status, builder.output
     assert "helper 1.0 blue\n" in builder.output
@@ -89,6 +90,31 @@ def test_a_recipe_changes_what_a_build_requires(index, work, mode, offline):
     files = [Path(fetch.url).name for fetch in builder.fetches]
     assert files == ["demo-1.0.tar.gz", "helper-1.0-py3-none-any.whl"]
     assert builder.ending == ""
+
+
+@pytest.mark.parametrize("uploaded", ["2019-06-01T00:00:00Z", None])
+def test_what_was_uploaded_later_than_the_source_can_be_hidden(index, work, uploaded):
+    index.files["demo"][0]["upload-time"] = uploaded
+    index.put("demo", "demo-0.1.tar.gz", b"x")  # lists the files again
+    index.put("helper", "helper-0.1.tar.gz", b"x")
+    recipe = Recipe(requires=("helper>=1",), release_plus=timedelta(days=1))
+    builder = build(work, recipe, egress=Egress({}, f"{index.url}simple/"))
+    assert builder.status, builder.output
+    assert f"helper {'1.0' if uploaded else '2.0'} None\n" in builder.output
+    words = "piwheels: the index does not say when demo 1.0 was uploaded"
+    assert (words in builder.output) == (uploaded is None)
+
+
+def test_a_build_can_be_stopped_while_its_source_is_fetched(index, work):
+    index.places["/files/demo-1.0.tar.gz"] = lambda *args: upstream.hang(*args) or b""
+    egress, recipe = Egress({}, f"{index.url}simple/"), Recipe(requires=("helper",))
+    with Builder("demo", "1.0", dir=work, pip=PIP, egress=egress, recipe=recipe) as builder:
+        builder.start()
+        until(lambda: "/files/demo-1.0.tar.gz" in index.paths)
+        builder.stop()
+        builder.join(patience(20))
+        assert not builder.is_alive()
+        assert builder.ending == "stopped"
 
 
 def test_the_log_says_that_an_index_has_no_times(index, work):
@@ -172,7 +198,7 @@ def test_a_slave_announces_what_it_can_carry_out():
     every.remove("apt")
     assert supported(proxied) == every
     assert "hosts" not in supported(Egress(offline=True))
-    assert {*every} - {*supported(Egress(is_open=True))} == {"requires", "before"}
+    assert {*every} - {*supported(Egress(is_open=True))} == {"requires", "before", "release_plus"}
     assert why_refused(Recipe(hosts=("x.example",)), Egress(offline=True)).startswith("hosts: ")
     assert why_refused(Recipe(hosts=("x.example",), memory=1), proxied) == ""
 

@@ -158,6 +158,7 @@ class Network:
     ) -> None:
         self._access = egress.access
         self._ledger = Ledger()
+        self._package, self._recipe = package, recipe
         self._note = note
         self._noted: set[str] = set()
         self._mirror = Mirror(
@@ -183,12 +184,25 @@ class Network:
         self._gate = Gate(self._mirror, self._ledger, self._access, own=own)
         return self._gate
 
-    def source(self, project: str, version: str, folder: Path) -> Path:
-        """Fetch the source distribution of a version into *folder*; return its path.
+    def hide_later(self, version: str) -> None:
+        """Hide what was uploaded too late after the *version* to build, by the recipe."""
+        if self._recipe.release_plus is None:
+            return
+        released = self._mirror.released(self._package, Version(version))
+        if released is None:
+            what = f"the index does not say when {self._package} {version} was uploaded"
+            self._note(f"{what}: the build gets what is newer, too")
+            return
+        latest, before = released + self._recipe.release_plus, self._recipe.before
+        before = min(latest, before or latest)
+        self._mirror.selection = self._mirror.selection._replace(before=before)
+
+    def source(self, version: str, folder: Path) -> Path:
+        """Fetch the source distribution of the *version* to build into *folder*; return its path.
 
         Raises :exc:`~piwheels.core.errors.Unavailable`.
         """
-        name, answer = self._mirror.source(project, Version(version))
+        name, answer = self._mirror.source(self._package, Version(version))
         assert answer.body is not None  # noqa: S101 (it was fetched)
         try:
             with (folder / name).open("wb") as file:
@@ -201,6 +215,10 @@ class Network:
     def seal(self) -> None:
         """From now on, the build gets only what it has fetched."""
         self._mirror.seal()
+
+    def abort(self) -> None:
+        """Abort what is being fetched, and fetch nothing more."""
+        self._mirror.abort()
 
     def entries(self) -> tuple[Fetch, ...]:
         """Return what the build has asked for so far."""
@@ -220,7 +238,7 @@ class Network:
 
     def close(self) -> None:
         """End all connections of the build, and close everything."""
-        self._mirror.abort()
+        self.abort()
         if self._gate is not None:
             self._gate.close()
         self._mirror.close()

@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock, Semaphore
-from typing import IO, TYPE_CHECKING, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 from piwheels.core.errors import Unavailable
@@ -15,10 +15,11 @@ from piwheels.core.fetching import Fetcher, Limits, Reply, UpstreamFault
 from piwheels.core.wheels.tags import canonical
 from piwheels.slave.egress import pages, rules
 from piwheels.slave.egress.ledger import public
-from piwheels.slave.egress.selection import is_source
+from piwheels.slave.egress.selection import is_source, uploaded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from packaging.version import Version
 
@@ -119,7 +120,8 @@ class Mirror:
     ) -> None:
         self._upstreams = upstreams
         self._allowed, self._ledger, self._folder = allowed, ledger, folder
-        self._selection = selection
+        #: What the build gets of the pages.
+        self.selection = selection
         self._unreachable, self._undated = unreachable, undated
         # One for each upstream, since each decides how near an address may be.
         self._fetchers = [Fetcher(access, LIMITS) for _ in upstreams]
@@ -210,6 +212,20 @@ class Mirror:
         Raises :class:`~piwheels.core.errors.Unavailable`.
         """
         why = "no index has it"
+        for path, file in self._sources(project, version):
+            answer = self.page_or_file(path, "")
+            if answer.body is not None:
+                return file["filename"], answer
+            why = answer.reason
+        raise Unavailable(f"the source of {project} {version} cannot be fetched: {why}")
+
+    def released(self, project: str, version: Version) -> datetime | None:
+        """Return when the source distribution of a version was uploaded; ``None``: unknown."""
+        found = (uploaded(file) for _, file in self._sources(project, version))
+        return next(filter(None, found), None)
+
+    def _sources(self, project: str, version: Version) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the source distributions of a version: their paths here, and their entries."""
         for number, upstream in enumerate(self._upstreams):
             place = rules.Mirrored(number, "" if upstream.is_list else project, "")
             if not upstream.has(project):
@@ -218,16 +234,13 @@ class Mirror:
                 with self._reading:
                     document = self._document(place, self._fetchers[number])
             except UpstreamFault as fault:
-                why = str(fault)
+                if fault.of_index:
+                    self._unreachable(f"{public(self._address(place))}: {fault}")
                 continue
-            for name in pages.listed(document) if document else ():
-                if is_source(name, canonical(project), version):
-                    path = "/".join(filter(None, (f"/{number}", place.project, quote(name))))
-                    answer = self.page_or_file(path, "")
-                    if answer.body is not None:
-                        return name, answer
-                    why = answer.reason
-        raise Unavailable(f"the source of {project} {version} cannot be fetched: {why}")
+            for file in document["files"] if document else ():
+                if is_source(file["filename"], canonical(project), version):
+                    words = f"/{number}", place.project, quote(file["filename"], safe="")
+                    yield "/".join(filter(None, words)), file
 
     def refuse(self, what: str, why: str) -> Answer:
         """Note that the build does not get *what*."""
@@ -258,9 +271,9 @@ class Mirror:
         if source is None:
             return None
         document = source.read()
-        if self._selection.has_undated(document, wanted.project):
+        if self.selection.has_undated(document, wanted.project):
             self._undated(wanted.project or public(source.address))
-        return self._selection.of(document, wanted.project)
+        return self.selection.of(document, wanted.project)
 
     def _source(self, wanted: rules.Mirrored, fetcher: Fetcher) -> Source | None:
         """Return a page as the index has it; ``None``: it has none. The first answer stays."""

@@ -42,11 +42,11 @@ class Selection(NamedTuple):
     def has_undated(self, document: Document, project: str) -> bool:
         """Whether the page of *project* lists files without a time, which *before* cannot hide."""
         is_limited = self.before is not None and canonical(project) != self.own
-        return is_limited and any(_uploaded(each) is None for each in document["files"])
+        return is_limited and any(uploaded(each) is None for each in document["files"])
 
     def _has(self, file: Mapping[str, Any], project: str) -> bool:
-        uploaded = _uploaded(file)
-        if self.before and uploaded and uploaded > self.before:
+        moment = uploaded(file)
+        if self.before and moment and moment > self.before:
             return False
         projects = [project] if project else self.constraints
         return all(self._fulfils(file["filename"], each) for each in projects)
@@ -90,7 +90,7 @@ def is_source(filename: str, project: str, version: Version) -> bool:
     return not filename.endswith(".whl") and version_of(filename, project) == version
 
 
-def _uploaded(file: Mapping[str, Any]) -> datetime | None:
+def uploaded(file: Mapping[str, Any]) -> datetime | None:
     """Return when *file* was uploaded (PEP 700); ``None``: the page does not say it."""
     try:
         moment = datetime.fromisoformat(file["upload-time"])
