@@ -114,7 +114,9 @@ def diagnose(log: str, ending: str = "") -> Diagnosis:
         return _diagnosis(log, found)  # it has more details
     if kind in {"silent", "timeout"} and _asks(log):
         return Diagnosis("asks-input", "", _last_output(log), 0.8)
-    return Diagnosis(reason, subject, last_reason(log)[:LONGEST], 0.95 if reason != "unknown" else 0)
+    return Diagnosis(
+        reason, subject, last_reason(log)[:LONGEST], 0.95 if reason != "unknown" else 0
+    )
 
 
 def decide(log: str, rules: Sequence[tuple[Rule, re.Pattern[str]]] = _COMPILED) -> Finding | None:

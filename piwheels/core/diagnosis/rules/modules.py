@@ -65,7 +65,10 @@ _OWN: Final = re.compile(
     r"_?(?:setup|build|version|pkg_?info|conf|config|configure|settings?|util|utils|helpers?|common|make|tools?|scripts?|ci|packaging_?tools?|src|lib|release|meta|metadata|generate|"
     r"const|constants|compile|install|_version|about|__about__|__version__|__init__|test|tests)\w*|\w+_?(?:setup|build|version|ext|config)"
 )  # fmt: skip
-_PROJECT: Final = re.compile(r"(?:Collecting|Building wheel for|Failed to build|Failed building wheel for) '?([A-Za-z0-9][\w.-]*?)(?:[=<>!~ ']|$)", re.M)
+_PROJECT: Final = re.compile(
+    r"(?:Collecting|Building wheel for|Failed to build|Failed building wheel for) '?([A-Za-z0-9][\w.-]*?)(?:[=<>!~ ']|$)",
+    re.M,
+)
 _MODULE: Final = r"(?:ModuleNotFoundError|ImportError): No module named '?"
 
 
@@ -79,7 +82,10 @@ def _is_own(name: str, around: Context) -> bool:
     if _OWN.fullmatch(top) and top not in _PROJECTS:
         return True
     found = _PROJECT.search(around.log, 0, 4000)
-    return found is not None and _plain(found[1]).removeprefix("python") in {_plain(top), _plain(top).removeprefix("python")}
+    return found is not None and _plain(found[1]).removeprefix("python") in {
+        _plain(top),
+        _plain(top).removeprefix("python"),
+    }
 
 
 def own(match: re.Match[str], around: Context) -> str | None:

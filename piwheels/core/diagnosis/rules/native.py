@@ -18,8 +18,12 @@ _FOREIGN: Final = re.compile(
     r"(?:windows|winsock2?|ws2tcpip|winbase|windef|winnt|io|direct|conio|process|tchar|crtdbg|shlobj|mstcpip|iphlpapi)\.h$|(?:Carbon|CoreFoundation|Cocoa|AppKit|Foundation|CoreServices|IOKit|CoreAudio|CoreMIDI|AudioToolbox|ApplicationServices|OpenCL/cl_mac|mach|Availability|TargetConditionals)\b.*|"
     r"(?:[a-z]?mmintrin|immintrin|x86intrin|cpuid|arm_neon|arm_acle|altivec)\.h$|sys/(?:sysctl|event|kbio|consio|devicestat)\.h$|sys/io\.h$|asm/(?:msr|processor)\.h$|machine/\w+\.h$|stropts\.h$|objc/.*|atlbase\.h$|d3d\w*\.h$",
 )  # fmt: skip
-_SOURCES: Final = re.compile(r"\.(?:c|cc|cpp|cxx|c\+\+|pyx|pxd|f|f90|for|m|mm|s|S|asm|cu|i|o|a|in)$")
-_COMPILER: Final = r"(?:[\w./+-]{0,100}[/-])?(?:cc|gcc|g\+\+|c\+\+|clang|clang\+\+|c89|c99)(?:-\d+)?"
+_SOURCES: Final = re.compile(
+    r"\.(?:c|cc|cpp|cxx|c\+\+|pyx|pxd|f|f90|for|m|mm|s|S|asm|cu|i|o|a|in)$"
+)
+_COMPILER: Final = (
+    r"(?:[\w./+-]{0,100}[/-])?(?:cc|gcc|g\+\+|c\+\+|clang|clang\+\+|c89|c99)(?:-\d+)?"
+)
 _FORTRAN: Final = r"(?:[\w./-]{0,100}[/-])?(?:gfortran|f77|f95|f90|g77|ifort|flang|f2c)"
 _RUST: Final = r"(?:cargo|rustc|rustup)"
 
@@ -50,7 +54,11 @@ def header(match: re.Match[str], _: Context) -> str | None:
 
 def variable(_: re.Match[str], around: Context) -> str | None:
     """Return the package after ``NOTFOUND`` variables of CMake."""
-    found = re.search(r"^ *([A-Z]\w+?)(?:_INCLUDE_DIRS?|_LIBRAR(?:Y|IES)|_DIR|_ROOT)?(?: \(ADVANCED\))?$", around.after(), re.M)
+    found = re.search(
+        r"^ *([A-Z]\w+?)(?:_INCLUDE_DIRS?|_LIBRAR(?:Y|IES)|_DIR|_ROOT)?(?: \(ADVANCED\))?$",
+        around.after(),
+        re.M,
+    )
     return found[1] if found else None
 
 
@@ -63,7 +71,12 @@ def listed(_: re.Match[str], around: Context) -> str | None:
 def program(match: re.Match[str], _: Context) -> str | None:
     """Return the name of a program, if a shell could have one by that name."""
     name = match[1].rpartition("/")[2]
-    return name if re.fullmatch(r"[A-Za-z][\w.+-]{0,60}", name) and not name.endswith((".c", ".h", ".o", ".txt")) else None
+    return (
+        name
+        if re.fullmatch(r"[A-Za-z][\w.+-]{0,60}", name)
+        and not name.endswith((".c", ".h", ".o", ".txt"))
+        else None
+    )
 
 
 _SHELL: Final = r"(?:^|[: ])(?:/\S*/)?(?:ba|da|z)?sh(?: \d+)?: (?:line )?\d+: "

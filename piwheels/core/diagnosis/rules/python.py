@@ -42,7 +42,9 @@ _PYTHON_2_IMPORTS: Final = (
 _PYTHON_2_SYNTAX: Final = re.compile(
     r"except [\w.(), ]+, \w+ ?:|\bprint +[\"'%\w]|\bprint *$|\braise [\w.]+ ?, |<>|\bexec +[\"'\w]|\bur[\"']|\b0\d+\b|\b(?:0x)?[\da-fA-F]+[lL]\b|`[^`]+`|def \w+\(.*\([\w, ]+\).*\):|lambda \("
 )  # fmt: skip
-_ASYNC: Final = re.compile(r"(?:^|[\s(,.])async\b *(?:=|,|\)|\.)|\bimport async\b|\.async\b|\bawait *=")
+_ASYNC: Final = re.compile(
+    r"(?:^|[\s(,.])async\b *(?:=|,|\)|\.)|\bimport async\b|\.async\b|\bawait *="
+)
 
 _VERSION: Final = r"(?:[<>=!~]=? ?)?\d(?:\.[\d*]+)+(?: ?, ?[<>=!~]=? ?\d(?:\.[\d*]+)+)*"
 
@@ -68,15 +70,26 @@ def _tool(match: re.Match[str], around: Context) -> str | None:
     return None
 
 
-_FILES: Final = re.compile(r"\.(?:txt|md|rst|in|py|cfg|toml|json|ya?ml|[ch]|cpp|cc|hpp|pyx|pxd|so|a|proto|dat|csv|ini|git|lock|egg-info)$|^(?:README|VERSION|LICEN[CS]E|CHANGE\w*|HISTORY|NEWS|AUTHORS|requirements|RELEASE\w*|TODO|MANIFEST)", re.I)
+_FILES: Final = re.compile(
+    r"\.(?:txt|md|rst|in|py|cfg|toml|json|ya?ml|[ch]|cpp|cc|hpp|pyx|pxd|so|a|proto|dat|csv|ini|git|lock|egg-info)$|^(?:README|VERSION|LICEN[CS]E|CHANGE\w*|HISTORY|NEWS|AUTHORS|requirements|RELEASE\w*|TODO|MANIFEST)",
+    re.I,
+)
 
 
 def _file(match: re.Match[str], around: Context) -> str | None:
     """Return the file that the source lacks, relative to its folder."""
     if "_execute_child" in around.before(1500):
         return None
-    name = re.sub(r"^.*/pip-(?:wheel|req-build|build|install)-[^/]+/(?:[^/]+_[0-9a-f]{32}/|[^/]+/)?", "", match[1])
-    return name if _FILES.search(name) or "/" in name.strip("/") and not name.startswith("/usr") else None
+    name = re.sub(
+        r"^.*/pip-(?:wheel|req-build|build|install)-[^/]+/(?:[^/]+_[0-9a-f]{32}/|[^/]+/)?",
+        "",
+        match[1],
+    )
+    return (
+        name
+        if _FILES.search(name) or ("/" in name.strip("/") and not name.startswith("/usr"))
+        else None
+    )
 
 
 def _exception(match: re.Match[str], _: Context) -> str | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from piwheels.core.diagnosis.rule import GENERAL, LIKELY, SPECIFIC, Context, Rule
+from piwheels.core.diagnosis.rule import LIKELY, SPECIFIC, Context, Rule
 
 #: The note of the farm about an address that a build asked for.
-_REFUSED: Final = re.compile(r"^piwheels: asked for (?:\w+://)?(?:[^/@\s]*@)?([^/:\s]+)\S*: refused", re.M)
+_REFUSED: Final = re.compile(
+    r"^piwheels: asked for (?:\w+://)?(?:[^/@\s]*@)?([^/:\s]+)\S*: refused", re.M
+)
 _HOST: Final = re.compile(r"(?:https?|git|ssh|ftp)://(?:[^/@\s'\"]*@)?([\w.-]+)")
 
 

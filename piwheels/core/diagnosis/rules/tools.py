@@ -65,9 +65,14 @@ def _setuptools_module(match: re.Match[str], around: Context) -> str | None:
     name = match[1]
     if name == "pkg_resources" and "etuptools-" not in around.log[: around.start]:
         return None  # setuptools is not there
-    if name in {"numpy.distutils", "numpy.distutils.core", "numpy.distutils.misc_util"} and "umpy-" not in around.log[: around.start]:
+    if (
+        name in {"numpy.distutils", "numpy.distutils.core", "numpy.distutils.misc_util"}
+        and "umpy-" not in around.log[: around.start]
+    ):
         return None
-    return _SETUPTOOLS_MODULES.get(name) or (_SETUPTOOLS_MODULES.get(name.rpartition(".")[0]) if "." in name else None)
+    return _SETUPTOOLS_MODULES.get(name) or (
+        _SETUPTOOLS_MODULES.get(name.rpartition(".")[0]) if "." in name else None
+    )
 
 
 def _name(match: re.Match[str], _: Context) -> str | None:
