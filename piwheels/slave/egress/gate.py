@@ -8,6 +8,7 @@ import socket
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 #: The port of the proxy in a network of its own: the same for each build.
 PORT: Final = 8128
+#: The oldest tools of a build whose recipe asks for those of its release. pip needs setuptools of
+#: 2019 at least, and tools of 2020 still run on Pythons of today.
+OLDEST_TOOLS: Final = datetime(2021, 1, 1, tzinfo=UTC)
 
 #: pip's settings that the mirror replaces: addresses and how to reach them, some with passwords.
 _REPLACED: Final = (
@@ -193,8 +197,9 @@ class Network:
             what = f"the index does not say when {self._package} {version} was uploaded"
             self._note(f"{what}: the build gets what is newer, too")
             return
-        latest, before = released + self._recipe.release_plus, self._recipe.before
-        before = min(latest, before or latest)
+        latest = max(released + self._recipe.release_plus, OLDEST_TOOLS)
+        before = min(latest, self._recipe.before or latest)
+        self._note(f"the build requires nothing uploaded after {before:%Y-%m-%d %H:%M}")
         self._mirror.selection = self._mirror.selection._replace(before=before)
 
     def source(self, version: str, folder: Path) -> Path:
