@@ -8,7 +8,6 @@ import socket
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -24,7 +23,7 @@ from piwheels.slave.egress.ledger import Ledger
 from piwheels.slave.egress.mirror import LIMITS, Mirror, Upstream
 from piwheels.slave.egress.proxy import Proxy
 from piwheels.slave.egress.rules import allowances
-from piwheels.slave.egress.selection import selection
+from piwheels.slave.egress.selection import oldest_tools, selection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -33,9 +32,6 @@ if TYPE_CHECKING:
 
 #: The port of the proxy in a network of its own: the same for each build.
 PORT: Final = 8128
-#: The oldest tools of a build whose recipe asks for those of its release. pip needs setuptools of
-#: 2019 at least, and tools of 2020 still run on Pythons of today.
-OLDEST_TOOLS: Final = datetime(2021, 1, 1, tzinfo=UTC)
 
 #: pip's settings that the mirror replaces: addresses and how to reach them, some with passwords.
 _REPLACED: Final = (
@@ -188,8 +184,11 @@ class Network:
         self._gate = Gate(self._mirror, self._ledger, self._access, own=own)
         return self._gate
 
-    def hide_later(self, version: str) -> None:
-        """Hide what was uploaded too late after the *version* to build, by the recipe."""
+    def hide_later(self, version: str, python: str) -> None:
+        """Hide what was uploaded too late after the *version* to build, by the recipe.
+
+        *python* is the version to build for, such as ``"311"``.
+        """
         if self._recipe.release_plus is None:
             return
         released = self._mirror.released(self._package, Version(version))
@@ -197,7 +196,7 @@ class Network:
             what = f"the index does not say when {self._package} {version} was uploaded"
             self._note(f"{what}: the build gets what is newer, too")
             return
-        latest = max(released + self._recipe.release_plus, OLDEST_TOOLS)
+        latest = max(released + self._recipe.release_plus, oldest_tools(python))
         before = min(latest, self._recipe.before or latest)
         self._note(f"the build requires nothing uploaded after {before:%Y-%m-%d %H:%M}")
         self._mirror.selection = self._mirror.selection._replace(before=before)
