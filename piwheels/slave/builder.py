@@ -489,12 +489,14 @@ class Builder(Thread):
     def _check_cured(self) -> None:
         """Raise ``BadWheel`` unless each wheel was installed and imported.
 
-        Modules that it requires are not there: an import that misses one was tried.
+        Modules that it requires are not there: an import that misses one was tried. Private modules
+        alone may fail: optional parts do so, where a library is missing.
         """
         for wheel in self.wheels:
             trial = wheel.trial
             needs_others = trial.why.startswith(NEEDS) and wheel.pip_dependencies
-            if trial.imports or (trial.installs and needs_others):
+            is_private = trial.imports is False and trial.why.startswith("_")
+            if trial.imports or (trial.installs and (needs_others or is_private)):
                 continue
             if trial.installs and not import_names(recorded_paths(wheel.path)):
                 continue

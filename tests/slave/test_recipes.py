@@ -162,6 +162,7 @@ def test_a_recipe_can_be_carried_out_without_a_proxy(tmp_path, work, monkeypatch
         (Recipe(environment={"A": "b"}), Trial(NAME, True, True), ""),
         (Recipe(environment={"A": "b"}), Trial(NAME, True, False, "SyntaxError"), "trial"),
         (Recipe(environment={"A": "b"}), Trial(NAME, True, None, "needs six"), ""),
+        (Recipe(environment={"A": "b"}), Trial(NAME, True, False, "_x: ImportError"), ""),
         (Recipe(environment={"A": "b"}), Trial(NAME, True, None), "trial"),
         (Recipe(environment={"A": "b"}), Trial(NAME), "error"),
         (Recipe(timeout=timedelta(hours=1)), Trial(NAME, True, False, "SyntaxError"), ""),
