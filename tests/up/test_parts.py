@@ -519,7 +519,7 @@ def test_the_slave_gets_the_options_of_builds(jobs, at_once, tmp_path, monkeypat
     ]
     options = {"sandbox": "landlock", "allow_host": ["a.example", "[::1]:8080"]}
     options["emulate"] = ["armhf,riscv64/trixie", "arm64"]
-    config = UpConfig(port=0, once=True, offline_build=True, jobs=jobs, **options)
+    config = UpConfig(port=0, once=True, offline_build=True, no_packages=True, jobs=jobs, **options)
     started = []
     with Processes(tmp_path / "farm") as processes:
         monkeypatch.setattr(processes, "start", lambda *args: started.append(args))
@@ -529,6 +529,7 @@ def test_the_slave_gets_the_options_of_builds(jobs, at_once, tmp_path, monkeypat
     slave = load("piw-slave", SlaveConfig, args, {})
     assert {name: getattr(slave, name) for name in options} == options
     assert slave.offline_build
+    assert slave.no_packages
     assert (slave.python, slave.jobs) == (["/cp311", "/cp312"], at_once)
 
 
