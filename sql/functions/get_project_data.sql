@@ -14,6 +14,16 @@ CREATE FUNCTION piwheels.get_project_data(the_package text) RETURNS json LANGUAG
                 'yanked_upstream', v.yanked AND v.yanked_upstream,
                 'skip', v.skip,
                 'quarantined', v.quarantined,
+                'requires_python', v.requires_python,
+                'excluded', (
+                    SELECT coalesce(json_agg(a.abi_tag ORDER BY a.position, a.abi_tag), '[]') FROM (
+                        SELECT abi_tag, min(position) AS position FROM active_targets
+                        WHERE NOT _supports(v.excluded, minor) GROUP BY abi_tag
+                    ) AS a
+                ),
+                'supported', v.excluded = 0 OR EXISTS (
+                    SELECT FROM active_targets WHERE _supports(v.excluded, minor)
+                ),
                 'builds', (
                     SELECT coalesce(json_agg(json_build_object(
                         'build_id', b.build_id,

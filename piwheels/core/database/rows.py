@@ -247,6 +247,8 @@ class UpstreamVersion(NamedTuple):
     *removed* are source distributions. *yanked* and *quarantined* are unchanged if ``None``.
     *deleted*: upstream has removed it. *uploaded* is its upload time, if upstream says it. *wheels*
     is ``pure`` if upstream has a wheel of it for any machine, ``native`` if it has other wheels.
+    *requires_python* is the specifier of its source distributions (``None``: unknown), and *digest*
+    changes with any of them (``""``: unknown).
     """
 
     package: str
@@ -260,6 +262,8 @@ class UpstreamVersion(NamedTuple):
     deleted: bool = False
     uploaded: datetime | None = None
     wheels: str = ""
+    requires_python: str | None = None
+    digest: str = ""
 
 
 class KnownVersion(NamedTuple):

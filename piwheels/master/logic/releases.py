@@ -6,6 +6,8 @@ The page is JSON (PEP 691), with sizes and times (PEP 700), yanks (PEP 592) and 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -39,7 +41,8 @@ class Release:
     """An upstream release: its *version* as spelled there, its *sources*, its first upload time.
 
     It is *yanked* if all of its files are; *reason* may be empty. *wheels* is as in
-    ``UpstreamVersion``.
+    ``UpstreamVersion``. *requires* are the specifiers of its sources (``""``: of one without any),
+    *marks* what the page says about the identity of each.
     """
 
     version: str
@@ -48,6 +51,20 @@ class Release:
     yanked: bool = True
     reason: str = ""
     wheels: str = ""
+    requires: set[str] = field(default_factory=set)
+    marks: list[str] = field(default_factory=list)
+
+
+    @property
+    def requires_python(self) -> str | None:
+        """The specifier that all of its sources have; ``None`` if that is not one, or unknown."""
+        return next(iter(self.requires), None) or None if len(self.requires) == 1 else None
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of its sources, in hexadecimal; ``""`` if it has none."""
+        text = "\n".join(sorted(self.marks))
+        return hashlib.sha256(text.encode()).hexdigest() if text else ""
 
 
 class Project(NamedTuple):
@@ -135,6 +152,9 @@ def _add(releases: dict[Version, Release], ignored: set[str], file: Any, package
         if not release.sources:
             release.version = source
         release.sources.append(filename)
+        release.requires.add(_requires(file.get("requires-python")))
+        identity = [filename, file.get("hashes"), file.get("upload-time"), file.get("size")]
+        release.marks.append(json.dumps(identity, sort_keys=True))
         times = [each for each in (release.uploaded, when) if each is not None]
         release.uploaded = min(times, default=None)
     else:
@@ -168,6 +188,10 @@ def wheel_kind(filename: str) -> str:
 
 def _is_version(text: str) -> bool:
     return is_version(text) and bool(_VERSION.fullmatch(text))
+
+
+def _requires(value: Any) -> str:
+    return " ".join(value.split()) if isinstance(value, str) and len(value) <= _MAX_TEXT else ""
 
 
 def _time(value: Any) -> datetime | None:
@@ -229,7 +253,15 @@ def judge(
 
 def _added(package: str, release: Release, at: datetime) -> UpstreamVersion:
     sources, when = tuple(release.sources), release.uploaded or at
-    return UpstreamVersion(package, release.version, when, sources, wheels=release.wheels)
+    return UpstreamVersion(
+        package,
+        release.version,
+        when,
+        sources,
+        wheels=release.wheels,
+        requires_python=release.requires_python,
+        digest=release.digest,
+    )
 
 
 def _before(
@@ -252,6 +284,8 @@ def _update(package: str, version: str, known: set[str], release: Release) -> Up
         yank_reason=release.reason,
         uploaded=release.uploaded,
         wheels=release.wheels,
+        requires_python=release.requires_python,
+        digest=release.digest,
     )
 
 
