@@ -120,6 +120,18 @@ BEGIN
         array_agg(package) FILTER (WHERE hides)
         INTO shown, listed, urgent FROM changed;
 
+    -- New or changed sources may cure what their absence has caused.
+    INSERT INTO retries AS r (build_id, package, version, platform, abi_tag, attempt, tried, recipe_id, due, ready)
+        SELECT b.build_id, b.package, b.version, b.platform, b.abi_tag, 1, '{}', b.recipe_id, now(), true
+        FROM unnest(renewed) AS k
+        CROSS JOIN LATERAL (
+            SELECT DISTINCT ON (l.platform, l.abi_tag) * FROM builds l
+            WHERE l.package = k.package AND l.version = k.version
+            ORDER BY l.platform, l.abi_tag, l.build_id DESC
+        ) AS b
+        WHERE NOT b.status AND b.reason IN ('no-source', 'gone', 'hash-mismatch', 'corrupt-source', 'incomplete-source')
+        ON CONFLICT (package, version, platform, abi_tag) DO UPDATE SET due = now(), ready = true;
+
     WITH changed AS (
         UPDATE packages p
             SET status = coalesce(k.status, p.status), skip = CASE WHEN k.deleted THEN 'deleted' ELSE p.skip END

@@ -7,7 +7,7 @@ CREATE FUNCTION piwheels.preview_target(the_platform text, the_abi text) RETURNS
     AND NOT v.quarantined AND p.status <> 'quarantined'
     AND _supports(v.excluded, _minor(the_abi))
     AND (
-        EXISTS (SELECT FROM builds b WHERE b.package = v.package AND b.version = v.version)
+        EXISTS (SELECT FROM builds b WHERE b.package = v.package AND b.version = v.version AND b.counts)
         OR v.excluded <> 0 AND EXISTS (SELECT FROM active_targets a WHERE NOT _supports(v.excluded, a.minor))
     )
     AND NOT EXISTS (
@@ -24,6 +24,6 @@ CREATE FUNCTION piwheels.preview_target(the_platform text, the_abi text) RETURNS
             OR max(b.built_at) >= min(b.built_at) + interval '24 hours'
         FROM builds b
         WHERE b.package = v.package AND b.version = v.version AND b.abi_tag = the_abi
-        AND (the_platform = 'any' OR b.platform IN (the_platform, ''))
+        AND (the_platform = 'any' OR b.platform IN (the_platform, '')) AND b.counts
     ) IS NOT TRUE;
 $$;
