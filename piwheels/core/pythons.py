@@ -51,7 +51,9 @@ def excluded_by(requires: str) -> int:
         return 0
     mentioned: dict[int, set[int]] = {}
     for minor, patch in _PATCH.findall(requires):
-        mentioned.setdefault(int(minor), set()).update(range(max(0, int(patch) - 1), int(patch) + 2))
+        mentioned.setdefault(int(minor), set()).update(
+            range(max(0, int(patch) - 1), int(patch) + 2)
+        )
     return sum(
         1 << minor
         for minor in MINORS

@@ -2,6 +2,8 @@
 -- the_serial (null: unchanged) in one transaction, so that the serial never precedes its changes. Returns the packages
 -- whose pages must be written, and how; the rewrites are already recorded as pending.
 --
+-- Versions whose sources are new or have changed are tried again if the last build failed for the lack of good ones.
+--
 -- It never replaces an operator's skip reason, and never undoes an operator's yank. Packages and versions that were
 -- removed upstream are only marked ('deleted'): the site changes first, then delete_package and delete_version.
 --
@@ -21,6 +23,8 @@ DECLARE
     listed text[];  -- packages whose page in the index changes too
     urgent text[];  -- packages whose pages must change immediately
     more text[];
+    renewed text[];           -- versions with new or changed sources, and their packages
+    renewed_packages text[];
 BEGIN
     PERFORM _queue_lock(false);
     INSERT INTO packages (package)
@@ -45,7 +49,7 @@ BEGIN
             SELECT k.package, k.version, k.released, CASE k.added WHEN '{}' THEN binary_only ELSE '' END,
                 k.added, coalesce(k.yanked, false), CASE WHEN k.yanked THEN k.yank_reason ELSE '' END,
                 coalesce(k.yanked, false), coalesce(k.quarantined, false), k.wheels,
-                k.requires_python, k.excluded, k.digest
+                k.requires_python, coalesce(k.excluded, 0), coalesce(k.digest, '')
             FROM jsonb_to_recordset(the_versions) AS k (
                 package text, version text, released timestamptz, added text[], yanked boolean,
                 yank_reason text, quarantined boolean, wheels text, requires_python text, excluded bigint,
@@ -74,6 +78,7 @@ BEGIN
             coalesce(k.requires_python, v.requires_python) AS requires_python,
             CASE WHEN k.requires_python IS NULL THEN v.excluded ELSE k.excluded END AS excluded,
             coalesce(nullif(k.digest, ''), v.sources_digest) AS sources_digest,
+            s.sources <> '{}' AND (k.added <> '{}' OR nullif(k.digest, '') <> v.sources_digest) AS renewed,
             CASE
                 WHEN k.yanked THEN v.yanked OR NOT v.yanked_upstream
                 ELSE v.yanked AND (k.yanked IS NULL OR NOT v.yanked_upstream)
@@ -117,13 +122,15 @@ BEGIN
                 v.quarantined <> was.quarantined AS hides
     )
     SELECT shown || array_agg(package), array_agg(package) FILTER (WHERE lists),
-        array_agg(package) FILTER (WHERE hides)
-        INTO shown, listed, urgent FROM changed;
+        array_agg(package) FILTER (WHERE hides),
+        (SELECT array_agg(w.version ORDER BY w.package, w.version) FROM wanted w WHERE w.renewed),
+        (SELECT array_agg(w.package ORDER BY w.package, w.version) FROM wanted w WHERE w.renewed)
+        INTO shown, listed, urgent, renewed, renewed_packages FROM changed;
 
     -- New or changed sources may cure what their absence has caused.
     INSERT INTO retries AS r (build_id, package, version, platform, abi_tag, attempt, tried, recipe_id, due, ready)
         SELECT b.build_id, b.package, b.version, b.platform, b.abi_tag, 1, '{}', b.recipe_id, now(), true
-        FROM unnest(renewed) AS k
+        FROM unnest(renewed_packages, renewed) AS k (package, version)
         CROSS JOIN LATERAL (
             SELECT DISTINCT ON (l.platform, l.abi_tag) * FROM builds l
             WHERE l.package = k.package AND l.version = k.version

@@ -16,17 +16,12 @@ CREATE FUNCTION piwheels.get_project_data(the_package text) RETURNS json LANGUAG
                 'yanked', v.yanked,
                 'yank_reason', v.yank_reason,
                 'yanked_upstream', v.yanked AND v.yanked_upstream,
-                'skip', v.skip,
+                'skip', coalesce(nullif(v.skip, ''), _not_for(v.requires_python, v.excluded)),
                 'quarantined', v.quarantined,
                 'requires_python', v.requires_python,
-                'excluded', (
-                    SELECT coalesce(json_agg(a.abi_tag ORDER BY a.position, a.abi_tag), '[]') FROM (
-                        SELECT abi_tag, min(position) AS position FROM active_targets
-                        WHERE NOT _supports(v.excluded, minor) GROUP BY abi_tag
-                    ) AS a
-                ),
-                'supported', v.excluded = 0 OR EXISTS (
-                    SELECT FROM active_targets WHERE _supports(v.excluded, minor)
+                'excluded', ARRAY(
+                    SELECT abi_tag FROM active_targets WHERE NOT _supports(v.excluded, minor)
+                    GROUP BY abi_tag ORDER BY min(position), abi_tag
                 ),
                 'builds', (
                     SELECT coalesce(json_agg(json_build_object(

@@ -16,7 +16,9 @@ from piwheels.core.database.rows import (
     Quarantine,
     TargetRow,
 )
+from piwheels.core.database.upstream import requirement
 from piwheels.core.errors import BadMessage, Refused, Rejected
+from piwheels.core.pythons import excluded_by, supports
 from piwheels.core.recipes import PLAIN, Recipe
 from piwheels.core.states import MAX_URL, Attempt, Fetch, Pending, Trial
 from piwheels.core.targets import Target
@@ -319,7 +321,17 @@ def _as_json(build: BuildState) -> dict[str, Any]:
         "recipe": build.recipe.to_map(),
         "keeps": build.keeps.to_map(),
         "retry": None if retry is None else _retry_as_json(retry),
+        **requirement(_learned(build)),
     }
+
+
+def _learned(build: BuildState) -> str | None:
+    """Return the Requires-Python that has made *build* fail for good; ``None``: no such reason."""
+    found = build.diagnosis
+    is_reason = found.reason == "python-too-old" and build.final and not build.status
+    if not is_reason or supports(excluded_by(found.subject), build.abi_tag):
+        return None
+    return found.subject
 
 
 def _retry_as_json(retry: Retry) -> dict[str, Any]:

@@ -241,7 +241,8 @@ class ProjectRelease(TypedDict):
     """One release of a project, with its builds (oldest first) and its files (by name).
 
     A *quarantined* release has no files here. *yanked_upstream*: upstream has yanked it, and not an
-    operator of this farm.
+    operator of this farm. *excluded* are the ABIs of the farm that *requires_python* (``None``:
+    unknown) excludes; *skip* is its reason, too, if these are all.
     """
 
     released: datetime
@@ -250,6 +251,8 @@ class ProjectRelease(TypedDict):
     yanked_upstream: bool
     skip: str
     quarantined: bool
+    requires_python: str | None
+    excluded: list[str]
     builds: list[ProjectBuild]
     files: dict[str, ProjectFile]
 

@@ -54,7 +54,6 @@ class Release:
     requires: set[str] = field(default_factory=set)
     marks: list[str] = field(default_factory=list)
 
-
     @property
     def requires_python(self) -> str | None:
         """The specifier that all of its sources have; ``None`` if that is not one, or unknown."""
