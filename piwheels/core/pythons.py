@@ -15,6 +15,8 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+#: What pip writes when it refuses a source for its Requires-Python: its own, or that of the index.
+REFUSALS: Final = ("requires a different Python", "Requires-Python")
 #: The minor versions that have a bit: those that a signed integer of 64 bits has room for.
 MINORS: Final = range(63)
 #: The longest specifier that is evaluated, in characters; a longer one excludes nothing.

@@ -462,6 +462,7 @@ class PiWheelsSlave:
             dir=str(self.dir),
             python=workshop.interpreter.path,
             platform=workshop.offer.platform,
+            abi=workshop.offer.abi,
             pip=workshop.pip,
             system=workshop.system or self.system,
             sandbox=workshop.sandbox,

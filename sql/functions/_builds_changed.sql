@@ -15,7 +15,7 @@ BEGIN
     END IF;
     IF TG_OP = 'DELETE' THEN
         UPDATE versions v SET requires_python = NULL, excluded = 0
-            FROM (SELECT DISTINCT package, version, subject FROM old_rows WHERE reason = 'python-too-old') AS o
+            FROM (SELECT DISTINCT package, version, subject FROM old_rows WHERE reason LIKE 'python-too-%') AS o
             WHERE v.package = o.package AND v.version = o.version AND v.requires_python = o.subject;
         INSERT INTO build_logs_gone (build_id) SELECT build_id FROM old_rows ON CONFLICT DO NOTHING;
     END IF;

@@ -18,7 +18,7 @@ from piwheels.core.database.rows import (
 )
 from piwheels.core.database.upstream import requirement
 from piwheels.core.errors import BadMessage, Refused, Rejected
-from piwheels.core.pythons import excluded_by, supports
+from piwheels.core.pythons import REFUSALS, excluded_by, supports
 from piwheels.core.recipes import PLAIN, Recipe
 from piwheels.core.states import MAX_URL, Attempt, Fetch, Pending, Trial
 from piwheels.core.targets import Target
@@ -326,10 +326,13 @@ def _as_json(build: BuildState) -> dict[str, Any]:
 
 
 def _learned(build: BuildState) -> str | None:
-    """Return the Requires-Python that has made *build* fail for good; ``None``: no such reason."""
+    """Return the Requires-Python for which pip has refused *build*; ``None``: it has not.
+
+    Only a final failure says it for other Pythons, too.
+    """
     found = build.diagnosis
-    is_reason = found.reason == "python-too-old" and build.final and not build.status
-    if not is_reason or supports(excluded_by(found.subject), build.abi_tag):
+    is_refused = build.final and not build.status and any(each in found.cause for each in REFUSALS)
+    if not is_refused or supports(excluded_by(found.subject), build.abi_tag):
         return None
     return found.subject
 

@@ -218,12 +218,12 @@ def wanted(cursor):
     builds = cursor.fetchall()
     cursor.execute("SELECT package, version, platform, abi_tag, ready FROM retries")
     retries = cursor.fetchall()
-    cursor.execute("SELECT package, version, excluded FROM versions v JOIN packages p USING (package)"
-                   " WHERE v.skip = '' AND NOT v.quarantined AND NOT v.removing"
+    cursor.execute("SELECT package, version, excluded FROM versions v"
+                   " JOIN packages p USING (package) WHERE v.skip = '' AND NOT v.quarantined AND NOT v.removing"
                    " AND p.skip = '' AND NOT p.removing AND p.status <> 'quarantined'")  # fmt: skip
     queue = set()
-    for *key, mask in cursor.fetchall():
-        key = tuple(key)
+    for *parts, mask in cursor.fetchall():
+        key = tuple(parts)
         mine = [each[2:] for each in builds if each[:2] == key]
         wheels = [WheelName("a", "1", "", *tags) for *which, tags in
                   ((*each[:2], each[2:]) for each in files) if tuple(which) == key]  # fmt: skip
@@ -247,8 +247,8 @@ def wanted(cursor):
                 exclusive = ""
             given = [(*rest,) for where, abi, _, *rest in mine if abi == target.abi
                      and (target.platform == "any" or where in {target.platform, ""})]  # fmt: skip
-            planned = [ready for where, abi, ready in again if abi == target.abi
-                       and (target.platform == "any" or where in {target.platform, ""})]  # fmt: skip
+            planned = [ready for at, abi, ready in again if abi == target.abi
+                       and (target.platform == "any" or at in {target.platform, ""})]  # fmt: skip
             is_open = all(planned) if planned else not settled(given)
             if is_open and not any(serves(wheel, target) for wheel in wheels):
                 failed = None if planned else min((at for *_, at in given), default=None)
@@ -460,7 +460,8 @@ def test_a_version_is_not_built_for_a_python_that_it_excludes(db, cursor):
     requiring(db, "2.0", "<3.10")
     requiring(db, "3.0", ">=3.8")
     assert queued(db) == {
-        ("1.0", "any/cp312", "version"), ("1.0", "any/cp313t", "version"), ("3.0", "any/any", "version"),
+        ("1.0", "any/cp312", "version"), ("1.0", "any/cp313t", "version"),
+        ("3.0", "any/any", "version"),
     }  # fmt: skip
     assert db.get_requirements([("foo", f"{n}.0") for n in (1, 2, 3)])["foo", "2.0"][0] == "<3.10"
     assert db.get_version_skip("foo", "2.0") == "not for the Pythons of this farm (requires <3.10)"
@@ -484,16 +485,17 @@ def test_the_first_failed_build_says_which_pythons_a_version_is_for(db, cursor):
         db.add_build_abi(tag)
     plant_versions(db, cursor, 1)
 
-    def fail(requires, final):
-        why = Diagnosis("python-too-old", requires)
+    def fail(requires, final=True, cause="ERROR: Package 'foo' requires a different Python"):
+        why = Diagnosis("python-too-old", requires, cause)
         about = {"status": False, "final": final, "diagnosis": why}
         db.log_build(build_of("foo", "1.0", "cp311", **about))
 
     fail(">=3.12", final=False)  # another owner may say otherwise
     assert {row[1] for row in queued(db)} == {"any/cp39", "any/cp313"}
-    fail("<3.14", final=True)  # no reason to fail
+    fail("<3.14")  # no reason to fail
+    fail(">=3.12", cause="RuntimeError: sorry")  # a recipe may cure it
     assert db.get_requirements([("foo", "1.0")]) == {}
-    fail(">=3.12", final=True)
+    fail(">=3.12")
     assert {row[1] for row in queued(db)} == {"any/cp313"}
     requiring(db, "1.0", ">=3.9")
     assert {row[1] for row in queued(db)} == {"any/cp39", "any/cp313"}
