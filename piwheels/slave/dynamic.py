@@ -21,17 +21,14 @@ MAX_ENTRIES: Final = 1000
 _DYNAMIC: Final = re.compile(rb"dynamic[ \t]{0,99}:[ \t]{0,99}requires-dist[ \t]{0,99}", re.I)
 
 
-def has_dynamic_requirements(folder: Path) -> bool:
-    """Return whether a source that pip has unpacked in *folder* says so in its PKG-INFO.
+def has_dynamic_requirements(work: Path) -> bool:
+    """Return whether the unpacked source in the directory *work* of a build says so in PKG-INFO.
 
-    The build could write there. It may have left anything.
+    It is where pip has left it, or in ``source``. The build could write there: anything is there.
     """
-    return any(
-        _says_so(source / "PKG-INFO")
-        for place in _folders(folder)
-        if place.name.startswith("pip-wheel-")
-        for source in _folders(place)
-    )
+    by_pip = [each for each in _folders(work / "tmp") if each.name.startswith("pip-wheel-")]
+    sources = [source for place in by_pip for source in _folders(place)]
+    return any(_says_so(source / "PKG-INFO") for source in (work / "source", *sources))
 
 
 def _folders(folder: Path) -> Iterator[Path]:

@@ -22,20 +22,21 @@ INFO = b"Metadata-Version: 2.2\nName: foo\nVersion: 1.0\n"
     ],
 )
 def test_the_metadata_of_a_source(tmp_path, text, expected):
-    source = tmp_path / "pip-wheel-ab12/foo_0123"
-    source.mkdir(parents=True)
-    (source / "PKG-INFO").write_bytes(text)
-    assert has_dynamic_requirements(tmp_path) is expected
+    for number, place in enumerate(("tmp/pip-wheel-ab12/foo_0123", "source")):
+        work = tmp_path / str(number)
+        (work / place).mkdir(parents=True)
+        (work / place / "PKG-INFO").write_bytes(text)
+        assert has_dynamic_requirements(work) is expected
 
 
 def test_what_is_no_source_of_pip(tmp_path):
     assert not has_dynamic_requirements(tmp_path / "nothing")
+    tmp = tmp_path / "tmp"
     for folder in ("pip-build-env-1/foo", "pip-wheel-1/deeper/foo", "pip-wheel-2"):
-        (tmp_path / folder).mkdir(parents=True)
-        (tmp_path / folder / "PKG-INFO").write_bytes(INFO + b"Dynamic: Requires-Dist\n")
-    (tmp_path / "pip-wheel-3").write_text("a file")
-    (tmp_path / "pip-wheel-2/link").symlink_to(tmp_path / "pip-build-env-1/foo")
-    pipe = tmp_path / "pip-wheel-2/pipe"
-    pipe.mkdir()
-    os.mkfifo(pipe / "PKG-INFO")
+        (tmp / folder).mkdir(parents=True)
+        (tmp / folder / "PKG-INFO").write_bytes(INFO + b"Dynamic: Requires-Dist\n")
+    (tmp / "pip-wheel-3").write_text("a file")
+    (tmp / "pip-wheel-2/link").symlink_to(tmp / "pip-build-env-1/foo")
+    (tmp / "pip-wheel-2/pipe").mkdir()
+    os.mkfifo(tmp / "pip-wheel-2/pipe/PKG-INFO")
     assert not has_dynamic_requirements(tmp_path)

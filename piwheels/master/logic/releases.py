@@ -17,6 +17,7 @@ from packaging.version import Version
 
 from piwheels.core.database.rows import UpstreamPackage, UpstreamVersion
 from piwheels.core.errors import BadMessage
+from piwheels.core.pythons import excluded_by, supports
 from piwheels.core.wheels.tags import canonical, is_version
 
 if TYPE_CHECKING:
@@ -58,6 +59,11 @@ class Release:
     def requires_python(self) -> str | None:
         """The specifier that all of its sources have; ``None`` if that is not one, or unknown."""
         return next(iter(self.requires), None) or None if len(self.requires) == 1 else None
+
+    @property
+    def excluded(self) -> int:
+        """The mask of the Pythons that it excludes (:mod:`piwheels.core.pythons`)."""
+        return excluded_by(self.requires_python or "")
 
     @property
     def digest(self) -> str:
@@ -205,16 +211,21 @@ def _time(value: Any) -> datetime | None:
 
 
 def judge(
-    row: WatchedRow, known: Mapping[str, KnownVersion], project: Project, at: datetime
+    row: WatchedRow,
+    known: Mapping[str, KnownVersion],
+    project: Project,
+    at: datetime,
+    abis: Set[str] = frozenset(),
 ) -> Verdict:
     """Compare the page of a project with the *known* versions and their sources.
 
     A project that is new here begins with its newest release that has sources and is not yanked (a
-    final release, if there is one). After that, releases with a later upload time are new; if the
-    index reports no times, those with a greater version. An older release never becomes new, so
-    that a release which an operator has removed does not return. When the newest version here is
-    yanked or gone, the release before it takes its place. *at* is the release time for files
-    without an upload time. A *pinned* project gets no other versions.
+    final release, if there is one), or those for *abis*, if their Pythons need different ones.
+    After that, releases with a later upload time are new; if the index reports no times, those with
+    a greater version. An older release never becomes new, so that a release which an operator has
+    removed does not return. When the newest version here is yanked or gone, the release before it
+    takes its place. *at* is the release time for files without an upload time. A *pinned* project
+    gets no other versions.
     """
     keys = {version: Version(version) for version in known if _is_version(version)}
     here = set(keys.values())
@@ -228,7 +239,7 @@ def judge(
         for key, release in project.releases.items()
         if release.sources and not release.yanked
     }
-    new = [buildable[key] for key in _new(row, buildable) if key not in here]
+    new = [buildable[key] for key in _new(row, buildable, abis) if key not in here]
     versions += [_added(row.package, release, at) for release in new]
     # The page of a project in quarantine is empty, although its releases still exist.
     gone = {
@@ -243,7 +254,9 @@ def judge(
         for version, key in keys.items()
         if key in project.releases and project.releases[key].yanked and not known[version].yanked
     }
-    before = None if row.pinned else _before({keys[version] for version in lost}, here, buildable)
+    before = (
+        None if row.pinned else _before({keys[version] for version in lost}, here, buildable, abis)
+    )
     package = UpstreamPackage(row.package, known=bool(versions), status=project.status)
     row = row._replace(found=True, polled=True, serial=project.serial, **_seen(row, buildable))
     substitute = None if before is None else _added(row.package, before, at)
@@ -264,13 +277,19 @@ def _added(package: str, release: Release, at: datetime) -> UpstreamVersion:
 
 
 def _before(
-    lost: Set[Version], here: Set[Version], releases: Mapping[Version, Release]
+    lost: Set[Version],
+    here: Set[Version],
+    releases: Mapping[Version, Release],
+    abis: Set[str],
 ) -> Release | None:
-    """Return the newest of *releases* before the newest version *here*, if that is *lost*."""
+    """Return the newest of *releases* before the newest version *here*, if that is *lost*.
+
+    One that supports some of *abis* is preferred.
+    """
     if not lost or max(lost) < max(here):
         return None
-    older = {key for key in releases if key < max(lost)}
-    newest = max({key for key in older if not key.is_prerelease} or older, default=None)
+    older = {key: release for key, release in releases.items() if key < max(lost)}
+    newest = max(_newest(older, abis), default=None)
     return None if newest is None or newest in here else releases[newest]
 
 
@@ -288,12 +307,21 @@ def _update(package: str, version: str, known: set[str], release: Release) -> Up
     )
 
 
-def _new(row: WatchedRow, releases: Mapping[Version, Release]) -> list[Version]:
+def _newest(releases: Mapping[Version, Release], abis: Set[str]) -> list[Version]:
+    """Return the newest final release for each of *abis*; a pre-release if none is final.
+
+    If none supports any of them, it is the newest one.
+    """
+    final = [version for version in releases if not version.is_prerelease] or list(releases)
+    each = [[v for v in final if supports(releases[v].excluded, abi)] for abi in abis]
+    return sorted({max(versions) for versions in each if versions}) or sorted(final)[-1:]
+
+
+def _new(row: WatchedRow, releases: Mapping[Version, Release], abis: Set[str]) -> list[Version]:
     if row.pinned:
         return []
     if not row.newest:
-        final = [version for version in releases if not version.is_prerelease]
-        return [max(final or releases)] if releases else []
+        return _newest(releases, abis)
     return sorted(
         key
         for key, release in releases.items()

@@ -219,7 +219,8 @@ def wanted(cursor):
     cursor.execute("SELECT package, version, platform, abi_tag, ready FROM retries")
     retries = cursor.fetchall()
     cursor.execute("SELECT package, version, excluded FROM versions v"
-                   " JOIN packages p USING (package) WHERE v.skip = '' AND NOT v.quarantined AND NOT v.removing"
+                   " JOIN packages p USING (package) WHERE v.skip = '' AND NOT v.removing"
+                   " AND NOT v.quarantined"
                    " AND p.skip = '' AND NOT p.removing AND p.status <> 'quarantined'")  # fmt: skip
     queue = set()
     for *parts, mask in cursor.fetchall():

@@ -213,6 +213,34 @@ def test_the_requirement_is_that_of_all_sources():
         assert release.requires_python is None
 
 
+def needing(version, requires):
+    return sources(version)[0] | {"requires-python": requires}
+
+
+@pytest.mark.parametrize(
+    ("files", "abis", "expected"),
+    [
+        ([("2.0", ">=3.12"), ("1.0", ">=3.8")], {"cp311"}, ["1.0"]),
+        ([("2.0", ">=3.12"), ("1.0", ">=3.8")], {"cp311", "cp313t"}, ["1.0", "2.0"]),
+        ([("2.0", ">=3.12"), ("1.0", ">=3.8")], set(), ["2.0"]),
+        ([("2.0", ">=3.12"), ("1.0", ">=3.12")], {"cp311"}, ["2.0"]),
+        ([("2.0rc1", ">=3.8"), ("1.0", ">=3.12")], {"cp311"}, ["1.0"]),
+        ([], {"cp311"}, []),
+    ],
+)
+def test_each_python_gets_the_newest_release_for_it(files, abis, expected):
+    project = page(*(needing(*each) for each in files))
+    assert judge(WatchedRow("foo"), {}, project, NOW, abis).new == expected
+
+
+def test_a_substitute_is_for_a_python_of_the_farm():
+    project = page(needing("1.2", ">=3.12"), needing("1.1", ">=3.12"), needing("1.0", ">=3.8"))
+    known = {"1.3": KnownVersion(["foo-1.3.tar.gz"])}
+    row = WatchedRow("foo", True, "1.3", NOW)
+    for abi, version in (("cp311", "1.0"), ("cp312", "1.2"), ("cp27mu", "1.2")):
+        assert judge(row, known, project, NOW, {abi}).substitute.version == version
+
+
 def test_the_digest_changes_with_any_source():
     def digest(*files):
         return page(*files).releases[Version("1")].digest
