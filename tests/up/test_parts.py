@@ -354,8 +354,8 @@ def tracker_for(folder, *own, **options):
 
 
 def log_build(db, target, *, file=True):
-    name = f"toy-1-cp311-cp311-{target.platform}.whl"
-    tags = "toy", "1", "cp311", "cp311", target.platform
+    name = f"toy-1-{target.abi}-{target.abi}-{target.platform}.whl"
+    tags = "toy", "1", target.abi, target.abi, target.platform
     files = {name: FileState(name, 1, f"{len(name):064x}", *tags, None, {})} if file else {}
     about = "toy", "1", target.abi, file, timedelta(seconds=5), "log", files
     db.log_build(BuildState(1, *about, platform=target.platform))
