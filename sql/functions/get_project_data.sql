@@ -20,7 +20,7 @@ CREATE FUNCTION piwheels.get_project_data(the_package text) RETURNS json LANGUAG
                 'quarantined', v.quarantined,
                 'requires_python', v.requires_python,
                 'excluded', ARRAY(
-                    SELECT abi_tag FROM active_targets WHERE NOT _supports(v.excluded, minor)
+                    SELECT abi_tag FROM active_targets WHERE v.excluded <> 0 AND NOT _supports(v.excluded, minor)
                     GROUP BY abi_tag ORDER BY min(position), abi_tag
                 ),
                 'builds', (
