@@ -488,6 +488,7 @@ class PiWheelsSlave:
             python=workshop.interpreter.path,
             platform=workshop.offer.platform,
             abi=workshop.offer.abi,
+            py_version=workshop.interpreter.py_version,
             pip=workshop.pip,
             system=workshop.system or self.system,
             sandbox=workshop.sandbox,
