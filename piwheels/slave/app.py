@@ -495,6 +495,7 @@ class PiWheelsSlave:
             dir=str(self.dir),
             python=workshop.interpreter.path,
             platform=workshop.offer.platform,
+            abi=workshop.offer.abi,
             py_version=workshop.interpreter.py_version,
             pip=workshop.pip,
             system=workshop.system or self.system,
