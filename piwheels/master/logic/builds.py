@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.codec import NoData
+from piwheels.core.debian.contents import release_of
 from piwheels.core.recipes import PLAIN
 from piwheels.core.states import BuildState, Pending, Phase, Retry, TransferState
 from piwheels.core.words import duration_text
@@ -47,7 +48,6 @@ from piwheels.master.logic.slave_state import (
     memory_of,
     move,
     recipe_features,
-    release_of,
 )
 
 if TYPE_CHECKING:
@@ -214,7 +214,7 @@ class Builds(Sessions):
             frozenset().union(*map(recipe_features, able)),
             max(map(memory_of, able), default=0),
             timedelta(0) if slave is None else slave.build_timeout,
-            "" if slave is None else release_of(slave),
+            "" if slave is None else release_of(slave.os_version),
         )
 
     def _report_fitness(self, intake: Intake | None, instant: Instant) -> list[SlaveEffect]:
