@@ -1,7 +1,7 @@
 """Finds in the log of a failed build the line that decides, and what it means. Pure.
 
-A log has up to 15 MiB, and its build may be hostile. So only lines with the sign of some rule are
-looked at, few of each sign, and only so much of each.
+A log has up to 15 MiB, and its build may be hostile. So a rule is tried for few lines, which have
+its sign, and only for so much of each.
 """
 
 from __future__ import annotations
@@ -19,21 +19,12 @@ from piwheels.core.text import ESCAPE, clean
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-#: Parts of most signs. To look for these is faster than to look for all signs.
-_PARTS: Final = (
-    "rror", "not ", "ot f", "o such", "nvalid", "ailed", "odule", "able", "ibrar", "equire", "ython",
-    "xit ", "illed", "xist", "annot", "ind ", "ackage", "nstall", "ption", "xcee", "upport", "ust ",
-)  # fmt: skip
-#: Texts of which each sign of a rule contains one, so that other lines need not be looked at.
-SIGNS: Final = (
-    *_PARTS, *sorted({each.sign for each in RULES if not any(part in each.sign for part in _PARTS)}),
-)  # fmt: skip
-#: How much of the end of a log is searched for all signs, in characters; what comes before it only
-#: for some, and only if the end does not say enough.
-_TAIL: Final = 50_000
-_EARLIER: Final = ("rror", "annot find", "ot found", "ndefined ", "illed")
-#: The limits of lines for each sign, and for each rule.
-_LINES: Final = 200
+#: How much of the end of a log is tried with all rules, in characters; of what comes before it only
+#: the lines with some words are, and only if the end does not say enough.
+_TAIL: Final = 40_000
+_EARLIER: Final = ("rror", "annot find", "ot found")
+#: The limit of notes, and of lines for each rule.
+_NOTES: Final = 200
 _EACH: Final = 25
 #: The limits of a line, and of a subject, in characters.
 LONGEST: Final = 2_000
@@ -48,6 +39,12 @@ _QUOTES: Final = str.maketrans("\u2018\u2019\u201c\u201d", "''\"\"")
 _FRAME: Final = re.compile(r"[\s\u2502\u2570\u2500\u00d7>]*")
 _PYTHON: Final = re.compile(r"\(python (\d)\.(\d{1,3})\)|/(?:lib/)?python(\d)\.(\d{1,3})/")
 _NOTE: Final = "piwheels: "
+#: Lines that compilers, setuptools and pip print in any case.
+_NOISE: Final = re.compile(
+    r"\s*(?:(?:[\w./]{0,100}[-/])?(?:gcc|g\+\+|cc|c\+\+|clang|clang\+\+) -|copying |creating |adding |"
+    r"running \w+$|reading |writing |building '|Collecting |Downloading |Obtaining |Using cached |INFO:|File \"(?![^\n]*ez_setup)|[~^ ]+$|"
+    r"Installing collected|Successfully installed|changing mode |byte-compiling |Requirement already)"
+)
 _QUESTION: Final = re.compile(
     r"(?:\[[yYnN]/[yYnN]\]|\([yY](?:es)?/[nN]o?\)|[Pp]ress |[Ee]nter |[Pp]assword|[Cc]ontinue|"
     r"[Cc]hoose|[Ss]elect|[Aa]ccept|[Aa]gree).{0,100}[?:>\])\u2026.]? *$|\? ?(?:\[.{0,20}\])? *$"
@@ -88,7 +85,10 @@ class Finding(NamedTuple):
     rank: int
 
 
-_COMPILED: Final = tuple((rule, re.compile(rule.pattern)) for rule in RULES)
+#: What decides most comes first, so that the rest need not be tried.
+_COMPILED: Final = tuple(
+    (rule, re.compile(rule.pattern)) for rule in sorted(RULES, key=lambda each: -each.rank)
+)
 
 
 def diagnose(log: str, ending: str = "") -> Diagnosis:
@@ -123,9 +123,9 @@ def decide(log: str, rules: Sequence[tuple[Rule, re.Pattern[str]]] = _COMPILED) 
     if beginning:
         beginning = log.find("\n", beginning, beginning + LONGEST) + 1 or beginning
     notes = _notes(log)
-    best = _best(log, _lines(log, SIGNS, beginning, len(log), notes), rules)
+    best = _best(log, _last_lines(log, beginning, notes), rules)
     if beginning and (best is None or best.rank <= GENERAL):
-        earlier = _best(log, _lines(log, _EARLIER, 0, beginning, notes), rules)
+        earlier = _best(log, _earlier_lines(log, beginning), rules)
         if earlier is not None and (best is None or earlier.rank > best.rank):
             return earlier
     return best
@@ -139,19 +139,18 @@ def _diagnosis(log: str, found: Finding | None) -> Diagnosis:
 
 
 def _plain(log: str) -> str:
-    """Return *log* without escape sequences where they matter, and with simple quotation marks."""
-    head, tail = log[:-_TAIL], log[-_TAIL:]
-    if "\x1b" in tail or "\x9b" in tail:
-        tail = ESCAPE.sub("", tail)
-    if "\r" in tail:
-        tail = tail.replace("\r\n", "\n").replace("\r", "\n")
-    return head + tail if head else tail
+    """Return *log* without escape sequences, and with simple line ends, where they matter."""
+    begin = max(0, len(log) - _TAIL)
+    if all(log.find(each, begin) < 0 for each in "\x1b\x9b\r"):
+        return log
+    tail = ESCAPE.sub("", log[begin:]).replace("\r\n", "\n").replace("\r", "\n")
+    return log[:begin] + tail
 
 
 def _notes(log: str) -> int:
     """Return where the notes of the farm begin, which are the last lines of *log*."""
-    start = len(log.rstrip("\n")) if log.endswith("\n") else len(log)
-    for _ in range(_LINES):
+    start = len(log) - log.endswith("\n")
+    for _ in range(_NOTES):
         line = log.rfind("\n", max(0, start - 4 * LONGEST), start) + 1
         if (line == 0 and start > 4 * LONGEST) or not log.startswith(_NOTE, line):
             break
@@ -161,21 +160,34 @@ def _notes(log: str) -> int:
     return start
 
 
-def _lines(log: str, signs: Sequence[str], begin: int, end: int, notes: int) -> list[Line]:
-    """Return the last lines of a part of *log* that have one of *signs*, in their order."""
+def _last_lines(log: str, begin: int, notes: int) -> list[Line]:
+    """Return the lines of *log* from *begin* on that may decide."""
+    lines, start = [], begin
+    for text in log[begin:].split("\n"):
+        if text and (not _NOISE.match(text) or "rror" in text):
+            for piece in {0, max(0, len(text) - LONGEST)}:
+                begin, end = start + piece, start + min(len(text), piece + LONGEST)
+                lines.append(_line(log, begin, end, notes))
+        start += len(text) + 1
+    return sorted(lines)
+
+
+def _earlier_lines(log: str, end: int) -> list[Line]:
+    """Return the last lines of *log* before *end* that have words of errors."""
     places: set[tuple[int, int]] = set()
-    for sign in signs:
-        before = end
-        for _ in range(_LINES):
-            place = log.rfind(sign, begin, before)
+    for sign in _EARLIER:
+        before, left = end, _TAIL // len(_EARLIER)
+        while left > 0:
+            place = log.rfind(sign, 0, before)
             if place < 0:
                 break
-            start = log.rfind("\n", max(begin, place - LONGEST), place) + 1
-            start = start or max(begin, place - LONGEST)
+            first = max(0, place - LONGEST // 2)
+            start = log.rfind("\n", first, place) + 1 or first
             stop = log.find("\n", place, min(end, start + LONGEST))
-            places.add((start, min(end, start + LONGEST) if stop < 0 else stop))
-            before = max(start, begin)
-    return [_line(log, start, stop, notes) for start, stop in sorted(places)]
+            stop = min(end, start + LONGEST) if stop < 0 else stop
+            places.add((start, stop))
+            before, left = start, left - (stop - start) - 20
+    return [_line(log, start, stop, end) for start, stop in sorted(places)]
 
 
 def _line(log: str, start: int, stop: int, notes: int) -> Line:
@@ -196,6 +208,7 @@ def _best(
     """Return the line that decides most, of equal ones the last."""
     texts = [line.text.translate(_QUOTES) for line in lines]
     whole = "\n".join(texts)
+    signs: dict[str, bool] = {}
     starts, place = [], 0
     for text in texts:
         starts.append(place)
@@ -203,7 +216,11 @@ def _best(
     python = _python(log)
     best: Finding | None = None
     for rule, pattern in rules:
-        if rule.sign not in whole or (best is not None and rule.rank < best.rank):
+        if best is not None and rule.rank < best.rank:
+            break
+        if rule.sign not in signs:
+            signs[rule.sign] = rule.sign in whole
+        if not signs[rule.sign]:
             continue
         for number in _having(whole, rule.sign, starts):
             line = lines[number]

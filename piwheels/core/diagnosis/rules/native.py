@@ -66,9 +66,9 @@ def program(match: re.Match[str], _: Context) -> str | None:
     return name if re.fullmatch(r"[A-Za-z][\w.+-]{0,60}", name) and not name.endswith((".c", ".h", ".o", ".txt")) else None
 
 
-_SHELL: Final = r"(?:^|[: ])(?:/\S*/)?(?:ba|da|z)?sh(?: \d+)?: (?:line )?\d+: "
+
 _HEADER: Final = r"(?:fatal )?error: '?([^\s':]+)'?(?:: No such file or directory| file not found)"
-_ANY_SHELL: Final = r"(?:^|[\s:])(?:line )?\d+: "
+
 
 RULES: Final = (
     # Headers
@@ -93,13 +93,14 @@ RULES: Final = (
     Rule("libclang", "missing-library", "libclang", r"[Uu]nable to find libclang|couldn't find any valid shared libraries matching: \['libclang", "clang", SPECIFIC + 1, 0.95),
     Rule("shared-library", "missing-library", "annot open shared object file", r"(?:^|[\s:'\"])(lib[\w.+-]+?\.so(?:\.[\d.]+)?)[^:\s]*: cannot open shared object file", "{0}", SPECIFIC, 0.95),
     Rule("find-library", "missing-library", "ould not find library ", r"Could not find library (\w[\w.+-]*) or load", "{0}", SPECIFIC + 1, 0.95),
+    Rule("install-headers", "missing-library", "nstall ", r"[Nn]eed to install (?:the )?(lib[\w.+-]+|[\w.+-]+-dev(?:el)?)(?: development)?(?: headers| package| library| files)?", "{0}", LIKELY, 0.85),
     Rule("openssl-directory", "missing-library", "ould not find directory of OpenSSL", r"Could not find directory of OpenSSL installation", "openssl", SPECIFIC + 2, 0.95),
     Rule("libxml2", "missing-library", "libxml2 and libxslt", r"(?:make|Please make) sure the (libxml2) and libxslt development packages are installed", "{0}", SPECIFIC + 1, 0.95),
     Rule("pillow", "missing-library", "required dependency when compiling Pillow", r"could not be found for (\w+),? ?", "{0}", SPECIFIC + 1, 0.97),
     Rule("pillow-list", "missing-library", "equiredDependencyException", r"RequiredDependencyException: (\w+)", "{0}", SPECIFIC + 1, 0.95),
     Rule("matplotlib", "missing-library", "o [", r"^ *(freetype|png|libpng|qhull|agg|jpeg|tk): no +\[", "{0}", LIKELY, 0.7),
     Rule("hdf5", "missing-library", "HDF5", r"(?:[Uu]nable to (?:load dependency|locate|find)|[Cc](?:ould|an) ?not find|did not find|[Cc]ouldn't find)(?: a)?(?: local)? (HDF5)", "{0}", SPECIFIC, 0.9),
-    Rule("blas", "missing-library", "BLAS", r"(?:[Nn]o (?:BLAS|LAPACK)[\w/ ]*(?:found|resources)|(?:BLAS|LAPACK|OpenBLAS|[Oo]penblas|Blas|Lapack)[\w/ ()]* (?:not found|libraries not found|is required|are required|must be installed|could not be found))", "openblas", SPECIFIC, 0.9),
+    Rule("blas", "missing-library", "BLAS", r"(?:[Nn]o (?:BLAS|LAPACK)[\w/ ]{0,30}(?:found|resources)|(?:BLAS|LAPACK|OpenBLAS|[Oo]penblas|Blas|Lapack)[\w/ ()]{0,30} (?:not found|libraries not found|is required|are required|must be installed|could not be found))", "openblas", SPECIFIC, 0.9),
     Rule("blas-class", "missing-library", "lasNotFoundError", r"(?:Blas|Lapack)NotFoundError", "openblas", SPECIFIC, 0.9),
     Rule("no-library", "missing-library", "ibrar", r"(?:[Cc](?:ould|an) ?not|[Uu]nable to|[Ff]ailed to|[Cc]an't|[Dd]id not|[Cc]ouldn't) (?:find|locate|load)(?: the| a| any| required| shared| native| system| C| local| installed)* ?[`'\"]?(?:library:? )?[`'\"]?(?!the\b|a\b|any\b|library\b|libraries\b)([A-Za-z][\w.+-]*)[`'\"]?(?: C| shared| development| dev| runtime)? (?:librar(?:y|ies)|headers?|installation|development files|include)", "{0}", LIKELY, 0.75),
     Rule("library-needed", "missing-library", "ibrar", r"(?:^|[ :'\"])(?!the\b|The\b|required\b|a\b|following\b)[`'\"]?((?:lib)?[A-Za-z][\w+-]*)[`'\"]? (?:C |shared |development )?librar(?:y|ies)(?: and headers?)? (?:is|are|was|were|could|can|must)? ?(?:not (?:be )?(?:found|installed|available)|missing|required|needed|be installed)", "{0}", LIKELY, 0.75),
@@ -167,7 +168,7 @@ RULES: Final = (
     Rule("rust-command", "missing-rust", "ot found", rf"\b({_RUST}): (?:command )?not found", "{0}", SPECIFIC + 3, 0.95),
     Rule("rust-target", "unsupported-platform", "target may not be installed", r"the `([\w-]+)` target may not be installed", "{0}", SPECIFIC + 1, 0.85),
     Rule("rust-linker", "missing-compiler", "inker `", r"linker `(?:cc|gcc|clang)` not found", "", SPECIFIC + 2, 0.95),
-    Rule("fortran-command", "missing-fortran", "ot found", rf"\b({_FORTRAN}): (?:command )?not found", "gfortran", SPECIFIC + 3, 0.95),
+    Rule("fortran-command", "missing-fortran", "ot found", r"\b(gfortran|f77|f95|f90|g77|ifort|flang|f2c): (?:command )?not found", "gfortran", SPECIFIC + 3, 0.95),
     Rule("fortran-program", "missing-fortran", "o such file or directory", rf"(?:\[Errno 2\] No such file or directory: '|command '|unable to execute ')({_FORTRAN})'", "gfortran", SPECIFIC + 3, 0.95),
     Rule("fortran-sources", "missing-fortran", "ortran compiler", r"(?:[Nn]o Fortran compiler (?:was )?found|Fortran compiler (?:was )?not found|Fortran sources but no Fortran compiler|[Nn]o (?:suitable |working )?Fortran compiler|Fortran compiler (?:is )?(?:required|needed)|[Uu]nable to find a Fortran compiler|(?:[Cc]ould|[Cc]an) ?not find (?:a )?(?:working )?[Ff]ortran compiler|requires a Fortran compiler)", "gfortran", SPECIFIC + 2, 0.95),
     Rule("fortran-class", "missing-fortran", "ortranCompiler", r"(?:NoFortranCompiler|'NoneType' object has no attribute '(?:get_f77|get_f90)|ompilerNotFound: Fortran)", "gfortran", SPECIFIC + 2, 0.9),
@@ -186,13 +187,13 @@ RULES: Final = (
     Rule("protoc", "missing-tool", "protoc", r"[Cc]ould not find [`'\"]?protoc|protoc(?: compiler)? (?:is )?(?:not (?:found|installed)|required)", "protoc", SPECIFIC + 1, 0.93),
     Rule("cuda", "missing-tool", "CUDA", r"CUDA_HOME environment variable is not set|(?:[Nn]o|[Cc]ould not find(?: a)?) CUDA(?: toolkit| compiler| installation)|CUDA(?: toolkit| compiler| was)? ?(?:not found|could not be found|is required)", "nvcc", SPECIFIC, 0.9),
     Rule("nvcc", "missing-tool", "nvcc", r"nvcc(?:'|\"|`)? (?:was |is |could )?(?:not (?:be )?(?:found|in|installed|on|detected))|[Cc](?:ould|an) ?not (?:find|locate) nvcc|nvcc binary could not be located", "nvcc", SPECIFIC, 0.93),
-    Rule("java", "missing-tool", "JAVA_HOME", r"(?:(?:JAVA_HOME|JDK_HOME).*(?:not set|not found|unset|undefined|must|set)|(?:[Nn]o|[Cc]ould not find|[Uu]nable to find|[Cc]an not find) .*(?:JAVA_HOME|JDK))", "java", SPECIFIC, 0.88),
+    Rule("java", "missing-tool", "JAVA_HOME", r"(?:(?:JAVA_HOME|JDK_HOME).{0,60}?(?:not set|not found|unset|undefined|must|set)|(?:[Nn]o|[Cc]ould not find|[Uu]nable to find|[Cc]an not find) .{0,60}?(?:JAVA_HOME|JDK))", "java", SPECIFIC, 0.88),
     Rule("javac", "missing-tool", "avac", r"(?:[Uu]nable to (?:find|locate|run)|[Cc](?:ould|an) ?not (?:find|run)) .*\b(javac)\b", "javac", SPECIFIC, 0.9),
     Rule("mpicc", "missing-tool", "mpicc", r"(?:[Cc]an(?:not| not)|[Cc]ould not|[Uu]nable to) (?:find|locate|compile|link).*(?:mpicc|MPI)", "mpicc", SPECIFIC - 1, 0.85),
     Rule("gdal-config", "missing-tool", "gdal-config", r"gdal-config", "gdal-config", LIKELY, 0.85),
     Rule("config-script", "missing-tool", "config", r"(?:^|[\s:'\"`(/])([a-z][\w.+]*[-_]config)\b['\"`]?:? ?(?:executable |script |program |command )?(?:\(?(?:command |executable |was |is |could )?not (?:be )?(?:found|installed|available|executable|located|run|in your PATH|on)|: No such file|cannot be found|missing|failed)", "{0}", SPECIFIC, 0.93),
     Rule("config-script-run", "missing-tool", "config", r"(?:[Cc](?:ould|an) ?not|[Uu]nable to|[Ff]ailed to|[Cc]an't|[Cc]ouldn't) (?:find|run|locate|execute|call)(?: the)?(?: script)? ['\"`]?(?:\S*/)?([a-z][\w.+]*[-_]config)\b", "{0}", SPECIFIC + 1, 0.95),
-    Rule("config-script-flags", "missing-tool", "-config:", r"(?:error: )?([a-z][\w+]*[-_]config):: ?(?:linker input file not found|No such file)", "{0}", SPECIFIC + 2, 0.95),
+    Rule("config-script-flags", "missing-tool", "-config:", r"(?:error: )?\b([a-z][\w+]{0,30}[-_]config):: ?(?:linker input file not found|No such file)", "{0}", SPECIFIC + 2, 0.95),
     Rule("proj", "missing-tool", "proj executable", r"(proj) executable not found", "{0}", SPECIFIC, 0.95),
     Rule("shell-command", "missing-tool", "ot found", r"(?:^|[\s:])(?:line )?\d+: (?:exec: )?([\w./+-]+): (?:command )?not found", program, SPECIFIC, 0.9),
     Rule("shell-command-quoted", "missing-tool", "ommand not found", r"(?:^|[\s:])([\w./+-]+): command not found|command not found: ([\w.+-]+)", lambda match, _: (match[1] or match[2]).rpartition("/")[2], SPECIFIC - 1, 0.88),
@@ -209,6 +210,8 @@ RULES: Final = (
     Rule("program-not-found", "missing-tool", "ot f", r"(?:[Ee]xecutable|[Pp]rogram|[Cc]ommand|[Tt]ool|[Bb]inary|[Cc]ompiler) [`'\"]?([a-z][\w.+-]*)[`'\"]? (?:was |is |could |can )?not (?:be )?found", "{0}", SPECIFIC - 1, 0.88),
     Rule("program-executable", "missing-tool", "ot f", r"(?:^|[\s:'\"`])([a-z][\w.+-]*)[`'\"]? (?:executable|program|command|binary|compiler)(?: was| is| could)? not (?:be )?found", "{0}", SPECIFIC - 1, 0.88),
     Rule("program-to-find", "missing-tool", "ind ", r"(?:[Cc](?:ould|an) ?not|[Uu]nable to|[Ff]ailed to|[Cc]an't|[Cc]ouldn't) (?:find|locate|run|execute|invoke)(?: the| a| an| program| command| executable| tool)* [`'\"]?([a-z][\w.+-]*)[`'\"]?(?: executable| program| command| binary| tool| in (?:your |the |\$)?PATH| on (?:your |the |\$)?PATH|, is it installed|\. Is it installed)", "{0}", SPECIFIC - 1, 0.88),
+    Rule("swig-failed", "missing-tool", "SWIG", r"SWIG (?:failed|(?:was )?not found|is required|(?:must be|is not|not) installed)|[Cc](?:ould|an) ?not find SWIG", "swig", SPECIFIC - 1, 0.85),
+    Rule("tool-appears-missing", "missing-tool", "nstalled", r"[Tt]he '([\w.+-]+)' command (?:appears not to be|is not|was not) (?:installed|found)", "{0}", SPECIFIC, 0.93),
     Rule("tool-must-be-installed", "missing-tool", "nstalled", r"(?:^|[\s:'\"`])([a-z][\w.+-]*)[`'\"]? (?:must be|needs to be|has to be|is not|isn't|not) installed(?: to| in| on|\b)", "{0}", LIKELY - 1, 0.7),
     Rule("configure-program", "missing-tool", "configure: error: ", r"configure: error: (?:[`'\"]?(\w[\w.+-]*)[`'\"]? (?:is |was )?(?:not found|required|missing)|(?:[Cc]annot|[Cc]ould not|[Uu]nable to) find (?:the )?[`'\"]?(\w[\w.+-]*)[`'\"]?(?:\s|\.|,|$))", lambda match, _: match[1] or match[2], LIKELY, 0.6),
     # Linkers
@@ -226,10 +229,10 @@ RULES: Final = (
     Rule("assembler", "unsupported-platform", "rror: ", r"Error: (?:unknown mnemonic|bad instruction|no such instruction|unrecognized instruction|selected processor does not support|unknown pseudo-op)[:` ]*(.*)", "{0}", SPECIFIC, 0.85),
     Rule("assembler-constraint", "unsupported-platform", "'asm'", r"error: (?:impossible constraint in|inconsistent operand constraints in an|unknown register name.* in|invalid 'asm') '?asm'?", "assembler of another processor", SPECIFIC, 0.85),
     Rule("target-specific", "unsupported-platform", "arget specific option mismatch", r"target specific option mismatch", "instructions of another processor", SPECIFIC, 0.8),
-    Rule("error-platform", "unsupported-platform", "#error", r"#error \"?(.*(?:[Uu]nsupported|[Uu]nknown|[Uu]nrecognized|not supported).*(?:platform|architecture|arch|CPU|processor|system|OS|endian|machine|target).*|.*(?:platform|architecture|CPU|processor|machine)\b.*(?:[Uu]nsupported|[Uu]nknown|not supported|not recognized).*)", "{0}", SPECIFIC, 0.9),
+    Rule("error-platform", "unsupported-platform", "#error", r"#error \"?(.{0,100}?(?:[Uu]nsupported|[Uu]nknown|[Uu]nrecognized|not supported).{0,60}?(?:platform|architecture|arch|CPU|processor|system|OS|endian|machine|target).*|.{0,100}?(?:platform|architecture|CPU|processor|machine)\b.{0,60}?(?:[Uu]nsupported|[Uu]nknown|not supported|not recognized).*)", "{0}", SPECIFIC, 0.9),
     # Compile errors
     Rule("rust-error", "compile-error", "rror[E", r"^error\[(E\d+)\]: (.*)", "{0}: {1}", GENERAL + 1, 0.9),
-    Rule("werror", "compile-error", "[-Werror", r"error: (.*) \[-Werror(?:=[\w-]+)?\]", "{0}", GENERAL + 1, 0.9),
+    Rule("werror", "compile-error", "[-Werror", r"error: (.{1,400}?) \[-Werror(?:=[\w-]+)?\]", "{0}", GENERAL + 1, 0.9),
     Rule("compile", "compile-error", "rror: ", r"^(?:\S{1,300}?):\d+(?::\d+)?: (?:fatal )?error: (.*)", "{0}", GENERAL + 1, 0.9),
     Rule("cython-error", "compile-error", ".py", r"^(\S+\.p(?:yx|xd|xi|y)):\d+:\d+: (.*)", "{1}", GENERAL + 1, 0.8),
     Rule("cython-exception", "compile-error", "CompileError", r"Cython\.Compiler\.Errors\.(?:CompileError|InternalError): (.*)", "{0}", GENERAL, 0.7),

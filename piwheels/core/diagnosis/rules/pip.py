@@ -117,7 +117,7 @@ RULES: Final = (
     Rule("requirements-missing", "dependency-unavailable", "Some build dependencies for ", r"Some build dependencies for \S+ (?:are missing|conflict with [^:]*): '?([^',]+)", "{0}"),
     Rule("suitable-distribution", "dependency-unavailable", "ould not find suitable distribution", r"Could not find suitable distribution for Requirement\.parse\('([^']*)'\)", "{0}"),
     Rule("no-download-links", "dependency-unavailable", "working download links found", r"No local packages or working download links found for (\S+)", "{0}"),
-    Rule("setup-requires", "dependency-unavailable", "'--no-deps'", r"Command .*'wheel', '--no-deps'.*, ['\"]+([^'\"]*)['\"]+\]' returned non-zero", "{0}"),
+    Rule("setup-requires", "dependency-undeclared", "'--no-deps'", r"Command .*'wheel', '--no-deps'.*, ['\"]+([A-Za-z0-9][\w.-]*)[^'\"]*['\"]+\]' returned non-zero", "{0}"),
     Rule("setup-requires-fails", "dependency-unavailable", "ailed to fetch requirement", r"[Ff]ailed to fetch requirement '?([^' ]+)", "{0}"),
     # pip's own crash.
     Rule("pip-option-unknown", "slave-broken", "rror: no such option", r"^(?:pip|\S*python\S*) ?(?:wheel|download)?: error: no such option: (--[\w-]+)", "its pip is too old: no option {0}", RESOURCE, 0.9, "pip"),
