@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from piwheels.core.diagnosis.classes import Diagnosis
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 #: How much of the end of a log is tried with all rules, in characters; of what comes before it only
 #: the lines with some words are, and only if the end does not say enough.
 _TAIL: Final = 40_000
-_EARLIER: Final = ("rror", "annot find", "ot found")
+_EARLIER: Final = ("rror", "ERROR", "annot find", "ot found")
 #: The limit of notes, and of lines for each rule.
 _NOTES: Final = 200
 _EACH: Final = 25
@@ -41,9 +42,10 @@ _PYTHON: Final = re.compile(r"\(python (\d)\.(\d{1,3})\)|/(?:lib/)?python(\d)\.(
 _NOTE: Final = "piwheels: "
 #: Lines that compilers, setuptools and pip print in any case.
 _NOISE: Final = re.compile(
-    r"\s*(?:(?:[\w./]{0,100}[-/])?(?:gcc|g\+\+|cc|c\+\+|clang|clang\+\+) -|copying |creating |adding |"
-    r"running \w+$|reading |writing |building '|Collecting |Downloading |Obtaining |Using cached |INFO:|File \"(?![^\n]*ez_setup)|[~^ ]+$|"
-    r"Installing collected|Successfully installed|changing mode |byte-compiling |Requirement already)"
+    r"\s*(?:(?:[\w./]{0,100}[-/])?(?:gcc|g\+\+|cc|c\+\+|clang|clang\+\+) -|copying |creating |"
+    r"adding |Requirement already|byte-compiling |changing mode |Successfully installed|"
+    r"running \w+$|reading |writing |building '|Collecting |Downloading |Obtaining |"
+    r"Using cached |INFO:|File \"(?![^\n]*ez_setup)|[~^ ]+$|Installing collected)"
 )
 _QUESTION: Final = re.compile(
     r"(?:\[[yYnN]/[yYnN]\]|\([yY](?:es)?/[nN]o?\)|[Pp]ress |[Ee]nter |[Pp]assword|[Cc]ontinue|"
@@ -114,7 +116,9 @@ def diagnose(log: str, ending: str = "") -> Diagnosis:
         return _diagnosis(log, found)  # it has more details
     if kind in {"silent", "timeout"} and _asks(log):
         return Diagnosis("asks-input", "", _last_output(log), 0.8)
-    return Diagnosis(reason, subject, last_reason(log)[:LONGEST], 0.95 if reason != "unknown" else 0)
+    return Diagnosis(
+        reason, subject, last_reason(log)[:LONGEST], 0.95 if reason != "unknown" else 0
+    )
 
 
 def decide(log: str, rules: Sequence[tuple[Rule, re.Pattern[str]]] = _COMPILED) -> Finding | None:
@@ -202,60 +206,69 @@ def _line(log: str, start: int, stop: int, notes: int) -> Line:
     return Line(start, stop, where, text[begin.end() if begin else 0 :].rstrip())
 
 
+class _View:
+    """Some *lines* of *log*, as one text in which signs are found fast."""
+
+    def __init__(self, log: str, lines: list[Line]) -> None:
+        self._log = log
+        self._lines = lines
+        self._texts = [line.text.translate(_QUOTES) for line in lines]
+        self._whole = "\n".join(self._texts)
+        self._starts = list(accumulate((len(text) + 1 for text in self._texts), initial=0))
+        self._python = _python(log)
+        self._signs: dict[str, bool] = {}
+
+    def has(self, sign: str) -> bool:
+        """Return whether a line has *sign*."""
+        if sign not in self._signs:
+            self._signs[sign] = sign in self._whole
+        return self._signs[sign]
+
+    def found(self, rule: Rule, pattern: re.Pattern[str]) -> Finding | None:
+        """Return the line that *rule* chooses: the last one, or the first one of the last errors."""
+        found = None
+        for each in self._matches(rule, pattern):
+            if found is None or found.line.start - each.line.start < _CLUSTER:
+                found = each
+            if rule.reason not in _FIRST_COUNTS:
+                break
+        return found
+
+    def _matches(self, rule: Rule, pattern: re.Pattern[str]) -> Iterator[Finding]:
+        """Yield the lines to which *rule* applies, the last one first."""
+        before = len(self._whole)
+        for _ in range(_EACH):
+            place = self._whole.rfind(rule.sign, 0, before)
+            if place < 0:
+                return
+            number = bisect_right(self._starts, place) - 1
+            before = self._starts[number]
+            line = self._lines[number]
+            match = pattern.search(self._texts[number]) if _is_for(rule, line) else None
+            if match is None or (rule.needs and not _has(self._log, rule.needs)):
+                continue
+            around = Context(self._log, line.start, line.end, self._python)
+            subject = _subject(rule, match, around)
+            if subject is not None:
+                is_far = rule.rank == RESOURCE and len(self._log) - line.end > _NEAR
+                yield Finding(rule, line, subject, GENERAL if is_far else rule.rank)
+
+
 def _best(
     log: str, lines: list[Line], rules: Sequence[tuple[Rule, re.Pattern[str]]]
 ) -> Finding | None:
     """Return the line that decides most, of equal ones the last."""
-    texts = [line.text.translate(_QUOTES) for line in lines]
-    whole = "\n".join(texts)
-    signs: dict[str, bool] = {}
-    starts, place = [], 0
-    for text in texts:
-        starts.append(place)
-        place += len(text) + 1
-    python = _python(log)
+    view = _View(log, lines)
     best: Finding | None = None
     for rule, pattern in rules:
         if best is not None and rule.rank < best.rank:
             break
-        if rule.sign not in signs:
-            signs[rule.sign] = rule.sign in whole
-        if not signs[rule.sign]:
+        found = view.found(rule, pattern) if view.has(rule.sign) else None
+        if found is None:
             continue
-        for number in _having(whole, rule.sign, starts):
-            line = lines[number]
-            if not _is_for(rule, line):
-                continue
-            match = pattern.search(texts[number])
-            if match is None or (rule.needs and not _has(log, rule.needs)):
-                continue
-            subject = _subject(rule, match, Context(log, line.start, line.end, python))
-            if subject is None:
-                continue
-            rank = rule.rank
-            if rank == RESOURCE and len(log) - line.end > _NEAR:
-                rank = GENERAL
-            if best is None or (rank, line.start) > (best.rank, best.line.start):
-                best = Finding(rule, line, subject, rank)
-            elif best.rule is not rule or rule.reason not in _FIRST_COUNTS:
-                break
-            elif best.line.start - line.start < _CLUSTER:
-                best = Finding(rule, line, subject, rank)
-            if rule.reason not in _FIRST_COUNTS:
-                break
+        if best is None or (found.rank, found.line.start) > (best.rank, best.line.start):
+            best = found
     return best
-
-
-def _having(whole: str, sign: str, starts: Sequence[int]) -> Iterator[int]:
-    """Yield the numbers of the last lines that have *sign*, the last one first."""
-    before = len(whole)
-    for _ in range(_EACH):
-        place = whole.rfind(sign, 0, before)
-        if place < 0:
-            return
-        number = bisect_right(starts, place) - 1
-        yield number
-        before = starts[number]
 
 
 def _is_for(rule: Rule, line: Line) -> bool:

@@ -6,7 +6,16 @@ Of two rules for one line that decide as much, the first one counts.
 from typing import Final
 
 from piwheels.core.diagnosis.rule import Rule
-from piwheels.core.diagnosis.rules import backends, farm, modules, native, pip, python, source, tools
+from piwheels.core.diagnosis.rules import (
+    backends,
+    farm,
+    modules,
+    native,
+    pip,
+    python,
+    source,
+    tools,
+)
 
 #: All rules.
 RULES: Final[tuple[Rule, ...]] = (

@@ -65,7 +65,7 @@ RULES: Final = (
          "its Python has no ssl module", NOTE, 1, "pip"),
     Rule("old-pip", "slave-broken", "no such option: --", r"^no such option: (--[\w-]+)",
          "its pip is too old: no option {0}", NOTE, 1, "pip"),
-    Rule("no-pip", "slave-broken", "No module named ", r"^\S+: No module named '?pip\b", "its Python has no pip", NOTE, 1, "pip"),
+    Rule("no-pip", "slave-broken", "No module named ", r"^(?!\w*Error)\S+: No module named '?pip\b", "its Python has no pip", NOTE, 1, "pip"),
     Rule("no-sandbox", "slave-broken", "bwrap: ", r"^bwrap: (.*)", "its sandbox does not start: {0}", RESOURCE, 0.9, "pip"),
     # What ran out. The line has nothing else, so that no other text with these words counts.
     Rule("no-space", "disk-full", "No space left on device",
@@ -81,7 +81,7 @@ RULES: Final = (
          r"(?:^|: )(?:virtual memory exhausted|memory exhausted|final link failed: memory exhausted)", "", RESOURCE, 0.9),
     Rule("cannot-allocate", "out-of-memory", "annot allocate memory",
          r"(?:\[Errno 12\] |: )Cannot allocate memory(?:$| \(os error 12\)|: '[^']*'$)", "", RESOURCE, 0.9),
-    Rule("memory-error", "out-of-memory", "MemoryError", r"^(?:\w+\.)*\w*MemoryError(?:$|: )", "", RESOURCE, 0.9),
+    Rule("memory-error", "out-of-memory", "MemoryError", r"^(?:\w+\.)*(?:_Array)?MemoryError(?:$|: )", "", RESOURCE, 0.9),
     Rule("out-of-memory", "out-of-memory", "ut of memory",
          r"(?:^|\b(?:error|ERROR|terminated|failed|fatal): )(?:.{0,60}\b)?[Oo]ut of memory", "", RESOURCE, 0.8),
     Rule("bad-alloc", "out-of-memory", "std::bad_alloc", r"(?:terminate called after throwing an instance of 'std::bad_alloc'|what\(\): +std::bad_alloc)", "", RESOURCE, 0.8),

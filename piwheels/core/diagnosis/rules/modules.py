@@ -52,12 +52,12 @@ _PYTHON_2: Final = (
 _REMOVED: Final = (
     "imp|asyncore|asynchat|smtpd|cgi|cgitb|pipes|crypt|telnetlib|nntplib|uu|xdrlib|imghdr|sndhdr|audioop|aifc|chunk|msilib|nis|ossaudiodev|spwd|sunau|"
     "mailcap|lib2to3(?:\\.\\w+)*|formatter|parser|symbol|binhex|macpath|fpectl|_bootlocale|dummy_threading|_dummy_thread|_dummy_threading|tkinter\\.tix|macurl2path|"
-    "asyncio\\.compat|importlib\\.find_loader|distutils\\.(?!msvc|command)\\w+(?:\\.\\w+)*|collections\\.Callable|unittest\\._TextTestResult|turtledemo|wsgiref\\.types|typing\\.(?:io|re)"
+    "asyncio\\.compat|importlib\\.find_loader|collections\\.Callable|unittest\\._TextTestResult|turtledemo|wsgiref\\.types|typing\\.(?:io|re)"
 )  # fmt: skip
 #: Modules that Pythons have which were built, or installed, completely.
 _COMPLETE: Final = (
     "zlib|_?bz2|_?lzma|_ctypes|ctypes|ensurepip|venv|_ssl|_sqlite3|sqlite3|_tkinter|tkinter|_curses|readline|_hashlib|_decimal|_uuid|_dbm|_gdbm|_elementtree|"
-    "_sysconfigdata\\w*|_struct|_socket|_posixsubprocess|pip"
+    "_sysconfigdata\\w*|_struct|_socket|_posixsubprocess"
 )  # fmt: skip
 _WINDOWS: Final = "winreg|_winreg|msvcrt|_winapi|win32api|win32con|win32com(?:\\.\\w+)*|pywintypes|win32file|winsound|pythoncom|win32gui|nt|_subprocess|_msi"
 #: Modules that projects have next to their setup.py.
@@ -65,7 +65,10 @@ _OWN: Final = re.compile(
     r"_?(?:setup|build|version|pkg_?info|conf|config|configure|settings?|util|utils|helpers?|common|make|tools?|scripts?|ci|packaging_?tools?|src|lib|release|meta|metadata|generate|"
     r"const|constants|compile|install|_version|about|__about__|__version__|__init__|test|tests)\w*|\w+_?(?:setup|build|version|ext|config)"
 )  # fmt: skip
-_PROJECT: Final = re.compile(r"(?:Collecting|Building wheel for|Failed to build|Failed building wheel for) '?([A-Za-z0-9][\w.-]*?)(?:[=<>!~ ']|$)", re.M)
+_PROJECT: Final = re.compile(
+    r"(?:Collecting|Building wheel for|Failed to build|Failed building wheel for) '?([A-Za-z0-9][\w.-]*?)(?:[=<>!~ ']|$)",
+    re.M,
+)
 _MODULE: Final = r"(?:ModuleNotFoundError|ImportError): No module named '?"
 
 
@@ -79,7 +82,10 @@ def _is_own(name: str, around: Context) -> bool:
     if _OWN.fullmatch(top) and top not in _PROJECTS:
         return True
     found = _PROJECT.search(around.log, 0, 4000)
-    return found is not None and _plain(found[1]).removeprefix("python") in {_plain(top), _plain(top).removeprefix("python")}
+    return found is not None and _plain(found[1]).removeprefix("python") in {
+        _plain(top),
+        _plain(top).removeprefix("python"),
+    }
 
 
 def own(match: re.Match[str], around: Context) -> str | None:
@@ -116,7 +122,7 @@ RULES: Final = (
     Rule("slave-without-module", "slave-broken", "No module named ", _MODULE + rf"({_COMPLETE})'?$", "its Python lacks {0}", SPECIFIC + 2),
     Rule("slave-without-distutils", "slave-broken", "No module named ", _MODULE + r"(distutils(?:\.(?:core|util|command))?)'?$", _distutils_of_old_python, SPECIFIC + 2, 0.8),
     Rule("removed-standard-module", "python-too-new", "No module named ", _MODULE + rf"({_REMOVED})'?$", "{0}", SPECIFIC + 2, 0.95),
-    Rule("missing-pip-module", "dependency-undeclared", "rror: No module named pip", r"rror: No module named pip\b", "pip", SPECIFIC + 1, 0.6),
+    Rule("missing-pip-module", "dependency-undeclared", "No module named ", r"rror: No module named '?pip\b", "pip", SPECIFIC + 1, 0.6),
     Rule("own-module", "incomplete-source", "No module named ", _MODULE + r"([\w.]+)'?", own, SPECIFIC, 0.7),
     Rule("module", "dependency-undeclared", "No module named ", _MODULE + r"([\w.]+)'?", foreign, SPECIFIC, 0.85),
     Rule("backend-undeclared", "dependency-undeclared", "BackendUnavailable", r"BackendUnavailable: Cannot import '([\w.:]+)'", _backend, 82, 0.9),
@@ -127,7 +133,7 @@ RULES: Final = (
     Rule("wheel-command", "dependency-undeclared", "nvalid command 'bdist_wheel'", r"invalid command 'bdist_wheel'", "wheel", SPECIFIC, 0.95),
     Rule("cython-pxd", "tools-too-new", ".pxd'", r"unknown file type '\.pxd' \(from '([^']*)'\)", "setuptools<58", SPECIFIC, 0.8),
     Rule("cython-needed", "dependency-undeclared", "ython", r"(?:[Cc]ython(?: ?[>=<~!]+ ?[\d.]+)?(?: and \w+)? (?:is |are )?(?:required|needed|must be installed|not found|is not installed|not available)|(?:need|requires?|install|without|no) [Cc]ython\b)", "cython", SPECIFIC - 1, 0.8),
-    Rule("numpy-needed", "dependency-undeclared", "umpy", r"(?:[Nn]um[Pp]y (?:is )?(?:required|needed|must be installed|not found|is not installed|headers)|(?:need|requires?|install) [Nn]um[Pp]y\b)", "numpy", SPECIFIC - 1, 0.75),
+    Rule("numpy-needed", "dependency-undeclared", "NumPy", r"(?:NumPy (?:is )?(?:required|needed|must be installed|not found|is not installed|headers)|(?:need|requires?|install) NumPy\b)", "numpy", SPECIFIC - 1, 0.75),
     Rule("cython-files", "dependency-undeclared", ".pyx'", r"unknown file type '\.pyx' \(from '([^']*)'\)", "cython", SPECIFIC, 0.95),
     Rule("requirement-to-install", "dependency-undeclared", "lease install ", r"[Pp]lease (?:first )?(?:pip )?install (?:the )?(?:python )?(?:package )?[`'\"]?((?:numpy|cython|Cython|scipy|cffi|setuptools|pybind11|scikit-build|wheel|six|pkgconfig|torch|tensorflow)\b)", lambda match, _: match[1].lower(), SPECIFIC - 1, 0.8),
     Rule("run-pip-install", "dependency-undeclared", "pip install ", r"(?:[Rr]un|[Tt]ry|[Uu]se):? [`'\"]?(?:python -m )?pip install (?:-U |--upgrade )?([A-Za-z][\w.-]*)[`'\"]?", "{0}", 37, 0.5),

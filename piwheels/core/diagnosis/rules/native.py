@@ -18,8 +18,12 @@ _FOREIGN: Final = re.compile(
     r"(?:windows|winsock2?|ws2tcpip|winbase|windef|winnt|io|direct|conio|process|tchar|crtdbg|shlobj|mstcpip|iphlpapi)\.h$|(?:Carbon|CoreFoundation|Cocoa|AppKit|Foundation|CoreServices|IOKit|CoreAudio|CoreMIDI|AudioToolbox|ApplicationServices|OpenCL/cl_mac|mach|Availability|TargetConditionals)\b.*|"
     r"(?:[a-z]?mmintrin|immintrin|x86intrin|cpuid|arm_neon|arm_acle|altivec)\.h$|sys/(?:sysctl|event|kbio|consio|devicestat)\.h$|sys/io\.h$|asm/(?:msr|processor)\.h$|machine/\w+\.h$|stropts\.h$|objc/.*|atlbase\.h$|d3d\w*\.h$",
 )  # fmt: skip
-_SOURCES: Final = re.compile(r"\.(?:c|cc|cpp|cxx|c\+\+|pyx|pxd|f|f90|for|m|mm|s|S|asm|cu|i|o|a|in)$")
-_COMPILER: Final = r"(?:[\w./+-]{0,100}[/-])?(?:cc|gcc|g\+\+|c\+\+|clang|clang\+\+|c89|c99)(?:-\d+)?"
+_SOURCES: Final = re.compile(
+    r"\.(?:c|cc|cpp|cxx|c\+\+|pyx|pxd|f|f90|for|m|mm|s|S|asm|cu|i|o|a|in)$"
+)
+_COMPILER: Final = (
+    r"(?:[\w./+-]{0,100}[/-])?(?:cc|gcc|g\+\+|c\+\+|clang|clang\+\+|c89|c99)(?:-\d+)?"
+)
 _FORTRAN: Final = r"(?:[\w./-]{0,100}[/-])?(?:gfortran|f77|f95|f90|g77|ifort|flang|f2c)"
 _RUST: Final = r"(?:cargo|rustc|rustup)"
 
@@ -50,7 +54,11 @@ def header(match: re.Match[str], _: Context) -> str | None:
 
 def variable(_: re.Match[str], around: Context) -> str | None:
     """Return the package after ``NOTFOUND`` variables of CMake."""
-    found = re.search(r"^ *([A-Z]\w+?)(?:_INCLUDE_DIRS?|_LIBRAR(?:Y|IES)|_DIR|_ROOT)?(?: \(ADVANCED\))?$", around.after(), re.M)
+    found = re.search(
+        r"^ *([A-Z]\w+?)(?:_INCLUDE_DIRS?|_LIBRAR(?:Y|IES)|_DIR|_ROOT)?(?: \(ADVANCED\))?$",
+        around.after(),
+        re.M,
+    )
     return found[1] if found else None
 
 
@@ -63,8 +71,12 @@ def listed(_: re.Match[str], around: Context) -> str | None:
 def program(match: re.Match[str], _: Context) -> str | None:
     """Return the name of a program, if a shell could have one by that name."""
     name = match[1].rpartition("/")[2]
-    return name if re.fullmatch(r"[A-Za-z][\w.+-]{0,60}", name) and not name.endswith((".c", ".h", ".o", ".txt")) else None
-
+    return (
+        name
+        if re.fullmatch(r"[A-Za-z][\w.+-]{0,60}", name)
+        and not name.endswith((".c", ".h", ".o", ".txt"))
+        else None
+    )
 
 
 _HEADER: Final = r"(?:fatal )?error: '?([^\s':]+)'?(?:: No such file or directory| file not found)"
@@ -96,16 +108,16 @@ RULES: Final = (
     Rule("install-headers", "missing-library", "nstall ", r"[Nn]eed to install (?:the )?(lib[\w.+-]+|[\w.+-]+-dev(?:el)?)(?: development)?(?: headers| package| library| files)?", "{0}", LIKELY, 0.85),
     Rule("openssl-directory", "missing-library", "ould not find directory of OpenSSL", r"Could not find directory of OpenSSL installation", "openssl", SPECIFIC + 2, 0.95),
     Rule("libxml2", "missing-library", "libxml2 and libxslt", r"(?:make|Please make) sure the (libxml2) and libxslt development packages are installed", "{0}", SPECIFIC + 1, 0.95),
-    Rule("pillow", "missing-library", "required dependency when compiling Pillow", r"could not be found for (\w+),? ?", "{0}", SPECIFIC + 1, 0.97),
+    Rule("pillow", "missing-library", "headers or library files could not be found", r"headers or library files could not be found for (\w+)", "{0}", SPECIFIC + 1, 0.97),
     Rule("pillow-list", "missing-library", "equiredDependencyException", r"RequiredDependencyException: (\w+)", "{0}", SPECIFIC + 1, 0.95),
-    Rule("matplotlib", "missing-library", "o [", r"^ *(freetype|png|libpng|qhull|agg|jpeg|tk): no +\[", "{0}", LIKELY, 0.7),
+    Rule("matplotlib", "missing-library", ": no ", r"^(freetype|png|libpng|qhull|agg|jpeg|tk): no +\[", "{0}", LIKELY, 0.7),
     Rule("hdf5", "missing-library", "HDF5", r"(?:[Uu]nable to (?:load dependency|locate|find)|[Cc](?:ould|an) ?not find|did not find|[Cc]ouldn't find)(?: a)?(?: local)? (HDF5)", "{0}", SPECIFIC, 0.9),
     Rule("blas", "missing-library", "BLAS", r"(?:[Nn]o (?:BLAS|LAPACK)[\w/ ]{0,30}(?:found|resources)|(?:BLAS|LAPACK|OpenBLAS|[Oo]penblas|Blas|Lapack)[\w/ ()]{0,30} (?:not found|libraries not found|is required|are required|must be installed|could not be found))", "openblas", SPECIFIC, 0.9),
     Rule("blas-class", "missing-library", "lasNotFoundError", r"(?:Blas|Lapack)NotFoundError", "openblas", SPECIFIC, 0.9),
     Rule("no-library", "missing-library", "ibrar", r"(?:[Cc](?:ould|an) ?not|[Uu]nable to|[Ff]ailed to|[Cc]an't|[Dd]id not|[Cc]ouldn't) (?:find|locate|load)(?: the| a| any| required| shared| native| system| C| local| installed)* ?[`'\"]?(?:library:? )?[`'\"]?(?!the\b|a\b|any\b|library\b|libraries\b)([A-Za-z][\w.+-]*)[`'\"]?(?: C| shared| development| dev| runtime)? (?:librar(?:y|ies)|headers?|installation|development files|include)", "{0}", LIKELY, 0.75),
     Rule("library-needed", "missing-library", "ibrar", r"(?:^|[ :'\"])(?!the\b|The\b|required\b|a\b|following\b)[`'\"]?((?:lib)?[A-Za-z][\w+-]*)[`'\"]? (?:C |shared |development )?librar(?:y|ies)(?: and headers?)? (?:is|are|was|were|could|can|must)? ?(?:not (?:be )?(?:found|installed|available)|missing|required|needed|be installed)", "{0}", LIKELY, 0.75),
     Rule("library-to-find", "missing-library", "ind ", r"(?:[Cc](?:ould|an) ?not|[Uu]nable to|[Ff]ailed to|[Cc]an't|[Dd]id not|[Cc]ouldn't) (?:find|locate) (?:the )?(lib[a-zA-Z][\w.+-]*)", "{0}", LIKELY, 0.8),
-    Rule("library-missing", "missing-library", "lib", r"(?:^|[ `'\"(])(lib[a-z][\w+-]{2,40}?)(?:\.so[\d.]*|\.a)?[`'\"]? (?:(?:development )?(?:package|library|headers?|files?)s? )?(?:is |was |are )?(?:not (?:found|installed|available)|missing|required|needed|could not be found|must be installed)\b", "{0}", LIKELY, 0.8),
+    Rule("library-missing", "missing-library", "lib", r"(?:^|[ `'\"(])(lib(?!rar)[a-z][\w+-]{2,40}?)(?:\.so[\d.]*|\.a)?[`'\"]? (?:(?:development )?(?:package|library|headers?|files?)s? )?(?:is |was |are )?(?:not (?:found|installed|available)|missing|required|needed|could not be found|must be installed)\b", "{0}", LIKELY, 0.8),
     Rule("headers-not-found", "missing-library", "eaders", r"(?:did not find|[Cc]ould not find|[Cc]annot find|[Uu]nable to find)(?: the)? (\w+) headers", "{0}", SPECIFIC, 0.85),
     # pkg-config
     Rule("pkgconfig-requirements", "missing-pkgconfig", "ackage requirements (", r"Package requirements \(([\w.+-]+)", "{0}", SPECIFIC + 2, 0.97),
@@ -138,7 +150,7 @@ RULES: Final = (
     Rule("cmake-include", "incomplete-source", "ould not find requested file", r"include could not find requested file", "a file of its CMake scripts", SPECIFIC, 0.8),
     Rule("meson-dependency", "missing-meson", "ependency ", r"ERROR: Dependency [\"']([^\"']+)[\"'] (?:is required but )?not found", "{0}", SPECIFIC + 1, 0.97),
     Rule("meson-dependency-lookup", "missing-meson", "ependency lookup for ", r"ERROR: Dependency lookup for ([\w.+-]+)(?: with method '[^']*')? failed", "{0}", SPECIFIC + 1, 0.95),
-    Rule("meson-dependency-version", "missing-meson", "ependency ", r"ERROR: (?:Invalid version of dependency, need|Dependency) ['\"]?([\w.+-]+)['\"]?.*(?:\['|found )", "{0}", SPECIFIC, 0.85),
+    Rule("meson-dependency-version", "missing-meson", "ependency", r"ERROR: (?:Invalid version of dependency, need|Dependency) ['\"]?([\w.+-]+)['\"]?.*(?:\['|found )", "{0}", SPECIFIC, 0.85),
     Rule("meson-subproject", "missing-meson", "ubproject ", r"ERROR: (?:Neither a subproject directory nor a (\S+)\.wrap|Subproject (\S+) is buildable: NO|Automatic wrap-based subproject downloading is disabled)", lambda match, _: match[1] or match[2] or "", SPECIFIC - 1, 0.8),
     Rule("meson-library", "missing-library", "ibrary ", r"ERROR: (?:C|C\+\+|c|cpp|fortran) (?:shared or static )?library '([^']+)' not found", "{0}", SPECIFIC + 1, 0.97),
     Rule("meson-header", "missing-header", "eader ", r"ERROR: (?:C|C\+\+|c|cpp) header '([^']+)' not found", "{0}", SPECIFIC + 1, 0.97),
@@ -148,13 +160,12 @@ RULES: Final = (
     Rule("meson-compiler", "missing-compiler", "nknown compiler(s)", r"Unknown compiler\(s\): \[\['", "", SPECIFIC + 1, 0.95),
     Rule("meson-program", "missing-tool", "rogram", r"ERROR: Program(?:s)? '?([\w.+-]+)[^']*'? (?:not found|found: NO)|ERROR: Program or command '([\w.+-]+)' not found", lambda match, _: match[1] or match[2], SPECIFIC + 1, 0.95),
     Rule("meson-pkgconfig", "missing-tool", "kg-config", r"(?:Pkg-config|pkg-config|pkgconf) (?:binary |executable |script )?(?:for machine \S+ )?(?:not found|is not installed|could not be found)|[Tt]he pkg-config script could not be found", "pkg-config", LIKELY, 0.85),
-    Rule("meson-file", "incomplete-source", "rror", r"ERROR: (?:Nonexistent build file|File|Include dir) '?([\w./-]+)'? ?(?:does not exist|$)", "{0}", SPECIFIC, 0.9),
-    Rule("meson-file-missing", "incomplete-source", "does not exist", r"ERROR: (?:File|Include dir|Tried to form) ([\w./-]+) does not exist", "{0}", SPECIFIC, 0.9),
+    Rule("meson-file", "incomplete-source", "ERROR: ", r"ERROR: (?:Nonexistent build file|File|Include dir) '?([\w./-]+)'? ?(?:does not exist|$)", "{0}", SPECIFIC, 0.9),
     # Compilers
     Rule("no-rust", "missing-rust", "an't find Rust compiler", r"can't find Rust compiler", "rustc", SPECIFIC + 2, 0.98),
     Rule("no-cargo", "missing-rust", "the Rust package manager, is not installed", r"Cargo, the Rust package manager, is not installed|cargo, the Rust package manager, is not installed", "cargo", SPECIFIC + 2, 0.98),
     Rule("rust-needed", "missing-rust", "Rust", r"(?:requires? (?:a )?Rust|Rust (?:toolchain|compiler)? ?(?:is )?(?:not found|required|not installed|must be installed)|[Pp]lease install Rust|Rust compiler.*(?:not found|missing))", "rustc", SPECIFIC - 1, 0.85),
-    Rule("rust-version", "missing-rust", "rustc", r"(?:requires rustc|rust-version|needs? rustc|supported by rustc|rustc) (?:version )?>?=? ?`?(\d\.\d+(?:\.\d+)?)`?(?: or newer|,? while the currently|,? is not supported| is not supported)", lambda match, around: f"rustc>={match[1]}" if "not supported by" not in around.log[around.start : around.end] else "rustc", SPECIFIC + 1, 0.93),
+    Rule("rust-version", "missing-rust", "rustc", r"(?:requires rustc|rust-version|needs? rustc|supported by rustc|rustc) (?:version )?>?=? ?`?(\d\.\d+(?:\.\d+)?)`?(?: or newer|,? while the currently)", "rustc>={0}", SPECIFIC + 1, 0.93),
     Rule("rust-version-needed", "missing-rust", "requires rustc", r"requires rustc (\d[\d.]*)", "rustc>={0}", SPECIFIC + 1, 0.93),
     Rule("rust-not-supported", "missing-rust", "not supported by the following packages", r"rustc (\S+) is not supported by the following packages", "rustc", SPECIFIC + 1, 0.93),
     Rule("rust-msrv", "missing-rust", "ust ", r"(?:Rust|rustc) (?:version )?>?=? ?(1\.\d+(?:\.\d+)?)(?: or (?:newer|later|higher)|\+)? (?:is )?(?:required|needed)|(?:requires|needs) Rust >?=? ?(1\.\d+(?:\.\d+)?)", lambda match, _: f"rustc>={match[1] or match[2]}", SPECIFIC, 0.85),
@@ -169,9 +180,9 @@ RULES: Final = (
     Rule("rust-target", "unsupported-platform", "target may not be installed", r"the `([\w-]+)` target may not be installed", "{0}", SPECIFIC + 1, 0.85),
     Rule("rust-linker", "missing-compiler", "inker `", r"linker `(?:cc|gcc|clang)` not found", "", SPECIFIC + 2, 0.95),
     Rule("fortran-command", "missing-fortran", "ot found", r"\b(gfortran|f77|f95|f90|g77|ifort|flang|f2c): (?:command )?not found", "gfortran", SPECIFIC + 3, 0.95),
-    Rule("fortran-program", "missing-fortran", "o such file or directory", rf"(?:\[Errno 2\] No such file or directory: '|command '|unable to execute ')({_FORTRAN})'", "gfortran", SPECIFIC + 3, 0.95),
+    Rule("fortran-program", "missing-fortran", "o such file or directory", rf"(?:\[Errno 2\] No such file or directory: '|command '|unable to execute ')({_FORTRAN})'", "gfortran", SPECIFIC + 2, 0.95),
     Rule("fortran-sources", "missing-fortran", "ortran compiler", r"(?:[Nn]o Fortran compiler (?:was )?found|Fortran compiler (?:was )?not found|Fortran sources but no Fortran compiler|[Nn]o (?:suitable |working )?Fortran compiler|Fortran compiler (?:is )?(?:required|needed)|[Uu]nable to find a Fortran compiler|(?:[Cc]ould|[Cc]an) ?not find (?:a )?(?:working )?[Ff]ortran compiler|requires a Fortran compiler)", "gfortran", SPECIFIC + 2, 0.95),
-    Rule("fortran-class", "missing-fortran", "ortranCompiler", r"(?:NoFortranCompiler|'NoneType' object has no attribute '(?:get_f77|get_f90)|ompilerNotFound: Fortran)", "gfortran", SPECIFIC + 2, 0.9),
+    Rule("fortran-class", "missing-fortran", "has no attribute ", r"'NoneType' object has no attribute 'get_f(?:77|90)", "gfortran", SPECIFIC + 2, 0.9),
     Rule("fortran-configure", "missing-fortran", "ortran", r"configure: error: .*Fortran", "gfortran", SPECIFIC + 2, 0.9),
     Rule("compiler-not-there", "missing-compiler", "nable to execute '", rf"unable to execute '{_COMPILER}'", "", SPECIFIC + 3, 0.95),
     Rule("compiler-not-found", "missing-compiler", "failed: No such file", rf"command '{_COMPILER}' failed: No such file", "", SPECIFIC + 3, 0.95),
@@ -216,7 +227,6 @@ RULES: Final = (
     Rule("configure-program", "missing-tool", "configure: error: ", r"configure: error: (?:[`'\"]?(\w[\w.+-]*)[`'\"]? (?:is |was )?(?:not found|required|missing)|(?:[Cc]annot|[Cc]ould not|[Uu]nable to) find (?:the )?[`'\"]?(\w[\w.+-]*)[`'\"]?(?:\s|\.|,|$))", lambda match, _: match[1] or match[2], LIKELY, 0.6),
     # Linkers
     Rule("undefined-reference", "link-error", "ndefined reference to ", r"undefined reference to [`']([^`']+)'", "{0}", 40, 0.9),
-    Rule("undefined-symbol-ld", "link-error", "ndefined symbol", r"(?:ld\S*: error: )undefined symbol: (.+)", "{0}", 40, 0.9),
     Rule("undefined-symbol", "link-error", "ndefined symbol: ", r"undefined symbol: (\w+)", "{0}", SPECIFIC - 1, 0.85),
     Rule("relocation", "link-error", "recompile with -f", r"relocation (\w+) against .* recompile with -f", "{0}: recompile with -fPIC", 41, 0.9),
     Rule("multiple-definition", "link-error", "ultiple definition of ", r"multiple definition of [`']([^`']+)'", "{0} twice", 40, 0.9),
@@ -235,7 +245,7 @@ RULES: Final = (
     Rule("werror", "compile-error", "[-Werror", r"error: (.{1,400}?) \[-Werror(?:=[\w-]+)?\]", "{0}", GENERAL + 1, 0.9),
     Rule("compile", "compile-error", "rror: ", r"^(?:\S{1,300}?):\d+(?::\d+)?: (?:fatal )?error: (.*)", "{0}", GENERAL + 1, 0.9),
     Rule("cython-error", "compile-error", ".py", r"^(\S+\.p(?:yx|xd|xi|y)):\d+:\d+: (.*)", "{1}", GENERAL + 1, 0.8),
-    Rule("cython-exception", "compile-error", "CompileError", r"Cython\.Compiler\.Errors\.(?:CompileError|InternalError): (.*)", "{0}", GENERAL, 0.7),
+    Rule("cython-exception", "compile-error", "CompileError", r"Cython\.Compiler\.Errors\.(?:CompileError|InternalError): (.*)", "{0}", GENERAL + 1, 0.7),
     Rule("distutils-compile", "compile-error", "CompileError", r"(?:distutils|setuptools)\.\w*\.?(?:errors\.)?CompileError: (.*)", "a file", FRAME + 3, 0.6),
     Rule("fortran-error", "compile-error", "rror: ", r"^(?:Fatal )?Error: ([A-Z].*)", "{0}", GENERAL, 0.7),
     Rule("assembler-error", "compile-error", "rror: ", r"^\S+\.[sS]:\d+: Error: (.*)", "{0}", GENERAL + 1, 0.8),
@@ -243,11 +253,11 @@ RULES: Final = (
     Rule("go-error", "compile-error", ".go:", r"^(?:\./)?\S+\.go:\d+:\d+: (.*)", "{0}", GENERAL, 0.85),
     Rule("nvcc-error", "compile-error", "rror", r"^\S+\(\d+\): (?:catastrophic )?error(?: #?[\w-]+)?: (.*)", "{0}", GENERAL + 1, 0.85),
     Rule("driver-error", "compile-error", "rror: ", r"^(?:\S*[/-])?(?:gcc|g\+\+|cc|c\+\+|clang|clang\+\+|cc1|cc1plus|nvcc|gfortran)(?:-\d+)?: (?:fatal )?error: (.*)", "{0}", GENERAL, 0.8),
-    Rule("rust-crate", "compile-error", "ould not compile ", r"^error: could not compile `([\w-]+)`", "the crate {0}", FRAME + 4, 0.7),
+    Rule("rust-crate", "compile-error", "ould not compile ", r"^error: could not compile `([\w-]+)`", "the crate {0}", FRAME + 7, 0.7),
     Rule("rust-build-script", "compile-error", "ailed to run custom build command", r"failed to run custom build command for `([\w-]+)", "the crate {0}", GENERAL - 5, 0.7),
     Rule("cmake-message", "setup-error", "CMake Error", r"^CMake Error(?: at \S+| in \S+)?.*:", lambda match, around: (re.match(r"\s*(\S.*)", around.after()) or ["", ""])[1][:200] or None, GENERAL - 4, 0.6),
-    Rule("meson-message", "setup-error", "rror", r"^\S*meson\.build:\d+:\d+: ERROR: (.*)", "{0}", GENERAL + 2, 0.8),
-    Rule("meson-error", "setup-error", "rror", r"^ERROR: (.*)", "{0}", FRAME + 5, 0.4),
+    Rule("meson-message", "setup-error", "ERROR: ", r"^\S*meson\.build:\d+:\d+: ERROR: (.*)", "{0}", GENERAL + 2, 0.8),
+    Rule("meson-error", "setup-error", "ERROR: ", r"^ERROR: (?!Failed |Could not |Command errored|No matching)(.*)", "{0}", FRAME + 5, 0.4),
     Rule("configure", "setup-error", "configure: error: ", r"^configure: error: (.*)", "{0}", GENERAL + 3, 0.8),
     Rule("make-rule", "incomplete-source", "o rule to make target", r"No rule to make target [`']([^`']+)'", "{0}", SPECIFIC - 1, 0.8),
     Rule("make-no-targets", "incomplete-source", "o targets specified", r"No targets specified and no makefile found|No targets\.  Stop", "Makefile", SPECIFIC - 1, 0.85),
@@ -255,5 +265,5 @@ RULES: Final = (
     Rule("command-failed", "compile-error", "ommand '", r"^(?:error: )?[Cc]ommand '\[?'?\S*?(?:cc|gcc|g\+\+|c\+\+|clang)\S*'?.*(?:failed with exit (?:status|code)|returned non-zero exit status) (\d+)", "a command failed", FRAME + 3, 0.4),
     Rule("make-failed", "compile-error", "***", r"^g?make(?:\[\d+\])?: \*\*\* \[.*\] Error (\d+)", "make failed", FRAME + 1, 0.4),
     Rule("ninja-failed", "compile-error", "ninja: build stopped", r"^ninja: build stopped: (.*)", "ninja failed", FRAME + 1, 0.4),
-    Rule("error-line", "setup-error", "rror: ", r"^error: (?!subprocess-exited|metadata-generation|legacy-install|externally-managed)(.+)", "{0}", FRAME + 6, 0.5),
+    Rule("error-line", "setup-error", "rror: ", r"^error: (?!subprocess-exited|metadata-generation|legacy-install|externally-managed|[Cc]ommand ')(.+)", "{0}", FRAME + 6, 0.5),
 )  # fmt: skip

@@ -8,7 +8,17 @@ from typing import Final
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from piwheels.core.diagnosis.rule import GENERAL, LIKELY, NOTHING, RESOURCE, SPECIFIC, UNREACHABLE, VERDICT, Context, Rule
+from piwheels.core.diagnosis.rule import (
+    GENERAL,
+    LIKELY,
+    NOTHING,
+    RESOURCE,
+    SPECIFIC,
+    UNREACHABLE,
+    VERDICT,
+    Context,
+    Rule,
+)
 
 _ASKED: Final = re.compile(r"No matching distribution found for \S+?==(\S+)")
 _EXCLUDED: Final = re.compile(r"(?:^|[;:] ?)([^\s;]+) Requires-Python ([^;]+)")
@@ -64,7 +74,9 @@ def _nested(_: re.Match[str], around: Context) -> str | None:
 
 
 _DIFFERENT: Final = r"ERROR: Package '[^']*' requires a different Python: (\S+) not in '([^']*)'"
-_IGNORED: Final = r"^ERROR: Ignored the following versions that require a different python version: (.*)"
+_IGNORED: Final = (
+    r"^ERROR: Ignored the following versions that require a different python version: (.*)"
+)
 
 RULES: Final = (
     # The project does not support this Python.

@@ -42,7 +42,9 @@ _PYTHON_2_IMPORTS: Final = (
 _PYTHON_2_SYNTAX: Final = re.compile(
     r"except [\w.(), ]+, \w+ ?:|\bprint +[\"'%\w]|\bprint *$|\braise [\w.]+ ?, |<>|\bexec +[\"'\w]|\bur[\"']|\b0\d+\b|\b(?:0x)?[\da-fA-F]+[lL]\b|`[^`]+`|def \w+\(.*\([\w, ]+\).*\):|lambda \("
 )  # fmt: skip
-_ASYNC: Final = re.compile(r"(?:^|[\s(,.])async\b *(?:=|,|\)|\.)|\bimport async\b|\.async\b|\bawait *=")
+_ASYNC: Final = re.compile(
+    r"(?:^|[\s(,.])async\b *(?:=|,|\)|\.)|\bimport async\b|\.async\b|\bawait *="
+)
 
 _VERSION: Final = r"(?:[<>=!~]=? ?)?\d(?:\.[\d*]+)+(?: ?, ?[<>=!~]=? ?\d(?:\.[\d*]+)+)*"
 
@@ -68,15 +70,26 @@ def _tool(match: re.Match[str], around: Context) -> str | None:
     return None
 
 
-_FILES: Final = re.compile(r"\.(?:txt|md|rst|in|py|cfg|toml|json|ya?ml|[ch]|cpp|cc|hpp|pyx|pxd|so|a|proto|dat|csv|ini|git|lock|egg-info)$|^(?:README|VERSION|LICEN[CS]E|CHANGE\w*|HISTORY|NEWS|AUTHORS|requirements|RELEASE\w*|TODO|MANIFEST)", re.I)
+_FILES: Final = re.compile(
+    r"\.(?:txt|md|rst|in|py|cfg|toml|json|ya?ml|[ch]|cpp|cc|hpp|pyx|pxd|so|a|proto|dat|csv|ini|git|lock|egg-info)$|^(?:README|VERSION|LICEN[CS]E|CHANGE\w*|HISTORY|NEWS|AUTHORS|requirements|RELEASE\w*|TODO|MANIFEST)",
+    re.I,
+)
 
 
 def _file(match: re.Match[str], around: Context) -> str | None:
     """Return the file that the source lacks, relative to its folder."""
     if "_execute_child" in around.before(1500):
         return None
-    name = re.sub(r"^.*/pip-(?:wheel|req-build|build|install)-[^/]+/(?:[^/]+_[0-9a-f]{32}/|[^/]+/)?", "", match[1])
-    return name if _FILES.search(name) or "/" in name.strip("/") and not name.startswith("/usr") else None
+    name = re.sub(
+        r"^.*/pip-(?:wheel|req-build|build|install)-[^/]+/(?:[^/]+_[0-9a-f]{32}/|[^/]+/)?",
+        "",
+        match[1],
+    )
+    return (
+        name
+        if _FILES.search(name) or ("/" in name.strip("/") and not name.startswith("/usr"))
+        else None
+    )
 
 
 def _exception(match: re.Match[str], _: Context) -> str | None:
@@ -99,12 +112,11 @@ RULES: Final = (
     Rule("python-2-encoding", "python-2", "Non-UTF-8 code", r"SyntaxError: \(?'?(?:Non-UTF-8 code|.*'utf-?8' codec can't decode)", "its encoding", SPECIFIC, 0.7),
     Rule("python-2-encoding-decode", "python-2", "(unicode error)", r"SyntaxError: \(unicode error\)", "its encoding", SPECIFIC, 0.7),
     Rule("python-2-name", "python-2", "NameError: name ", rf"NameError: name '({_PYTHON_2_NAMES})' is not defined", "{0}", SPECIFIC + 1, 0.97),
-    Rule("python-2-attribute", "python-2", "has no attribute ", rf"AttributeError: (?:module )?({_PYTHON_2_ATTRIBUTES})", "", SPECIFIC + 1, 0.9),
-    Rule("python-2-import", "python-2", "annot import name ", rf"cannot import name ({_PYTHON_2_IMPORTS})", "", SPECIFIC + 1, 0.93),
+    Rule("python-2-attribute", "python-2", "has no attribute ", rf"AttributeError: (?:module )?({_PYTHON_2_ATTRIBUTES})", "{0}", SPECIFIC + 1, 0.9),
+    Rule("python-2-import", "python-2", "annot import name ", rf"cannot import name ({_PYTHON_2_IMPORTS})", "{0}", SPECIFIC + 1, 0.93),
     Rule("python-2-bytes", "python-2", "ytes", r"TypeError: (?:a bytes-like object is required, not 'str'|can't concat (?:str to bytes|bytes to str)|write\(\) argument must be str, not bytes|cannot use a string pattern on a bytes-like object|can only concatenate str \(not \"bytes\"\) to str|startswith first arg must be bytes|must be str, not bytes|Type str doesn't support the buffer API|argument should be integer or bytes-like object)", "bytes are no text", SPECIFIC, 0.75),
     Rule("python-2-views", "python-2", "TypeError: ", r"TypeError: (?:'(?:dict_keys|dict_values|dict_items|map|filter|zip|range)' object (?:is not subscriptable|does not support item)|object of type '(?:map|filter|zip)' has no len|unorderable types|'encoding' is an invalid keyword argument)", "", SPECIFIC, 0.75),
     Rule("python-2-api", "python-2", "rror: ", r"error: .{0,100}?'(Py(?:String|Int|Class|Instance|CObject|File)_\w+|Py_InitModule\w*|PyClass_Type|PyInstance_Type|PyCObject_\w+|staticforward|statichere|Py_FindMethod|PySlice_GetIndicesEx_2|PyNumber_(?:Int|Divide|Coerce\w*)|cmpfunc|getreadbufferproc|PyBuffer_\w*New\w*|PyObject_Compare|PyObject_Cmp|PyObject_Unicode|Py_TPFLAGS_(?:CHECKTYPES|HAVE_ITER|HAVE_RICHCOMPARE|HAVE_WEAKREFS|HAVE_CLASS)|PyEval_GetRestricted|PyMethodChain)'", "{0}", SPECIFIC + 1, 0.93),
-    Rule("python-2-api-cpp", "python-2", "not declared in this scope", r"'(Py(?:String|Int|CObject|File|Class)_\w+|Py_InitModule\w*)' was not declared in this scope", "{0}", SPECIFIC + 1, 0.93),
     Rule("python-2-headers", "python-2", "rror: ", r"fatal error: '?((?:stringobject|intobject|cStringIO|cobject|classobject|bufferobject)\.h)\b", "{0}", SPECIFIC + 2, 0.95),
     Rule("python-2-only", "python-2", "ython", r"(?:(?:only|just) (?:for|works? (?:with|on|under|in)|supports?|runs? (?:on|under|with)|compatible with|available (?:for|on)) Python ?(?:v(?:ersion)? ?)?(?:\b2\b|2\.\d)|for Python 2(?:\.\d)? only|Python ?2(?:\.\d)? only|(?:not|n't) (?:yet )?(?:be )?(?:compatible with|support(?:ed)?(?: on| by)?|work (?:with|on|under)|for|available (?:for|on)|run (?:on|under)|designed for) (?:Python ?|py)(?:v(?:ersion)? ?)?3(?![.\d])|Python ?3(?:\.x)? (?:is|are) (?:not|un)(?: yet| currently)? ?(?:supported|compatible)|[Pp]lease use Python 2|requires? Python ?2(?:\.\d)?(?!\.?\d)(?! or| and |\+)|[Nn]eeds? Python 2(?:\.\d)?(?!\.?\d)(?! or|\+)|Python ?2 is required|must use Python ?2)", "", SPECIFIC - 1, 0.85),
     # This Python is too new.
@@ -172,9 +184,9 @@ RULES: Final = (
     # Any other exception
     Rule("permission", "setup-error", "ermission denied", r"(?:PermissionError: |error: )?\[Errno 13\] Permission denied: '([^']*)'", "it writes to {0}", SPECIFIC - 1, 0.85),
     Rule("read-only-path", "setup-error", "[Errno 30] ", r"\[Errno 30\] Read-only file system: '([^']*)'", "it writes to {0}", SPECIFIC - 1, 0.85),
-    Rule("root-needed", "refuses", "root", r"(?:must (?:be )?(?:run )?as root|requires? root|[Nn]eed(?:s)? (?:to be )?root|run (?:this )?with sudo)", "it needs root", LIKELY, 0.8),
+    Rule("root-needed", "refuses", "root", r"(?:must (?:be )?(?:run )?(?:this \w+ )?as root|requires? root|[Nn]eed(?:s)? (?:to be )?root|run (?:this )?with sudo)", "it needs root", LIKELY, 0.8),
     Rule("exit-text", "refuses", "SystemExit: ", r"^SystemExit: (.*[a-zA-Z]{3}.*)", "{0}", GENERAL + 1, 0.6),
-    Rule("exception", "setup-error", "rror", r"^((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Failure|Failed|Exit|Missing|NotFound))(?:: (.*)|$)", _exception, GENERAL, 0.7),
+    Rule("exception", "setup-error", "rror", r"^(?!subprocess\.CalledProcessError|(?:distutils|setuptools)\.[\w.]*CompileError)((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Failure|Failed|Exit|Missing|NotFound))(?:: (.*)|$)", _exception, GENERAL, 0.7),
     Rule("exception-other", "setup-error", "xception", r"^((?:[A-Za-z_]\w*\.)*\w*Exception)(?:: (.*)|$)", _exception, GENERAL, 0.7),
     Rule("command-line", "setup-error", "rror in ", r"^error in \S+ setup command: (.*)", "{0}", GENERAL + 3, 0.8),
     Rule("subprocess", "setup-error", "returned non-zero", r"subprocess\.CalledProcessError: Command .* returned non-zero exit status \d+", "a command failed", FRAME + 2, 0.4),

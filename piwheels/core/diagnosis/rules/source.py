@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from piwheels.core.diagnosis.rule import GENERAL, LIKELY, SPECIFIC, Context, Rule
+from piwheels.core.diagnosis.rule import LIKELY, SPECIFIC, Context, Rule
 
 #: The note of the farm about an address that a build asked for.
-_REFUSED: Final = re.compile(r"^piwheels: asked for (?:\w+://)?(?:[^/@\s]*@)?([^/:\s]+)\S*: refused", re.M)
+_REFUSED: Final = re.compile(
+    r"^piwheels: asked for (?:\w+://)?(?:[^/@\s]*@)?([^/:\s]+)\S*: refused", re.M
+)
 _HOST: Final = re.compile(r"(?:https?|git|ssh|ftp)://(?:[^/@\s'\"]*@)?([\w.-]+)")
 
 
@@ -37,14 +39,14 @@ RULES: Final = (
     Rule("connect-failed", "network-denied", "ailed to connect to ", r"[Ff]ailed to connect to ([\w.-]+)(?: port| \()", fetched, SPECIFIC + 1, 0.93),
     Rule("git-access", "network-denied", "nable to access ", r"unable to access '([^']+)'", fetched, SPECIFIC + 1, 0.94),
     Rule("git-clone", "network-denied", "fatal: ", r"fatal: (?:clone of '([^']+)'|unable to (?:connect|look up) (?:to )?([\w.-]+)|Could not read from remote repository|repository '([^']+)' not found)", fetched, SPECIFIC, 0.9),
-    Rule("git-fetch", "network-denied", "git clone", r"(?:Command|command) .*git'?,? '?(?:clone|fetch|submodule).*(?:returned non-zero|failed|died)", fetched, SPECIFIC - 1, 0.8),
+    Rule("git-fetch", "network-denied", "returned non-zero", r"(?:Command|command) .*git'?,? '?(?:clone|fetch|submodule).*(?:returned non-zero|failed|died)", fetched, SPECIFIC - 1, 0.8),
     Rule("cargo-download", "network-denied", "ailed to ", r"failed to (?:download from|fetch|get|load source for dependency|query replaced source registry|update registry) `?(https?://\S+|crates-io|registry `crates-io`)?", lambda match, around: "crates.io" if match[1] and "crates-io" in match[1] else fetched(match, around), SPECIFIC, 0.85),
     Rule("cargo-offline", "network-denied", "--offline", r"(?:attempting to make an HTTP request, but --offline was specified|--offline was specified)", "crates.io", SPECIFIC + 1, 0.9),
     Rule("cargo-registry", "network-denied", "registry", r"(?:Unable to update registry|failed to update registry|download of config\.json failed)", "crates.io", SPECIFIC + 1, 0.93),
     Rule("go-proxy", "network-denied", "dial tcp", r"(?:Get \"?https?://([\w.-]+).*)?dial tcp:? (?:lookup ([\w.-]+))?", fetched, SPECIFIC + 1, 0.93),
     Rule("npm", "network-denied", "npm ", r"npm (?:ERR!|error) (?:network|code E(?:NOTFOUND|CONNREFUSED|AI_AGAIN|CONNRESET))", lambda _, around: "registry.npmjs.org", SPECIFIC + 1, 0.9),
     Rule("curl", "network-denied", "curl: (", r"curl: \((?:5|6|7|22|28|35|52|56|60)\)", fetched, SPECIFIC, 0.93),
-    Rule("wget", "network-denied", "wget", r"wget: (?:unable to resolve host address|bad address|can't connect).*?'?([\w.-]+\.[\w.-]+)?", fetched, SPECIFIC, 0.92),
+    Rule("wget", "network-denied", "wget", r"wget: (?:bad address|can't connect)", fetched, SPECIFIC, 0.92),
     Rule("fetching-command", "network-denied", "returned non-zero", r"Command .*'(?:curl|wget)'.*?(?:https?|ftp)://([\w.-]+).*returned non-zero", fetched, SPECIFIC, 0.92),
     Rule("download-failed", "network-denied", "ownload", r"(?:[Ff]ailed to|[Cc](?:ould|an) ?not|[Uu]nable to|[Ee]rror|[Cc]ouldn't) (?:be )?download(?:ing|ed)?|[Dd]ownload(?:ing)? (?:of \S+ )?failed", fetched, SPECIFIC - 1, 0.85),
     Rule("fetch-content", "network-denied", "ailed", r"(?:each download failed|Failed to (?:clone|checkout) (?:repository|remote|tag)|error: downloading '?(\S+?)'? failed)", fetched, SPECIFIC + 1, 0.9),
@@ -76,7 +78,7 @@ RULES: Final = (
     Rule("rather-than", "refuses", "rather than", r"use '?(?:pip install )?([\w.-]+)'? rather than", "use {0}", LIKELY, 0.85),
     Rule("placeholder", "refuses", "laceholder", r"(?:is|as) (?:just |only )?an? (?:dummy|empty|stub|name)? ?(?:package )?placeholder|placeholder (?:package|project)", "a placeholder", SPECIFIC - 1, 0.9),
     Rule("fake", "refuses", "his package", r"[Tt]his package (?:should not|must not|cannot|can not|is not (?:meant|intended|supposed) to) be (?:installed|built|used)", "it must not be installed", SPECIFIC - 1, 0.9),
-    Rule("private-index", "refuses", "nstall", r"(?:[Tt]his package is (?:only )?(?:available|hosted|served|published) (?:on|from|at|via)|nvidia-pyindex|is hosted on (?:NVIDIA|a private))", "another index has it", SPECIFIC - 1, 0.85),
+    Rule("private-index", "refuses", "his package is", r"[Tt]his package is (?:only )?(?:available|hosted|served|published) (?:on|from|at|via)", "another index has it", SPECIFIC - 1, 0.85),
     Rule("wheels-only", "refuses", "wheel", r"(?:[Nn]o|[Cc](?:ould|an)(?: ?not|'t) find (?:a |any )?)(?: ?(?:pre-?built|compatible|binary|suitable))+ wheels?\b|(?:only|just) (?:distributed|available|provided|released|published) (?:as|in|through|via) (?:binary |pre-?built )?wheels", "it has wheels alone", LIKELY, 0.8),
     Rule("windows-only", "unsupported-platform", "indows", r"(?:(?:[Oo]nly|[Jj]ust) (?:\w+ )?(?:works?|supports?|supported|available|runs?|for|builds?|installs?|be \w+)? ?(?:on|under|with|for|by)? ?(?:MS |Microsoft )?Windows|Windows[- ]only|requires? (?:MS |Microsoft )?Windows|(?:is|are) (?:for|a) Windows)", "Windows only", SPECIFIC - 1, 0.88),
     Rule("macos-only", "unsupported-platform", "mac", r"(?:(?:[Oo]nly|[Jj]ust) (?:\w+ )?(?:works?|supports?|supported|available|runs?|for|builds?|be \w+)? ?(?:on|under|for)? ?(?:macOS|Mac ?OS ?X?|OS ?X|Darwin|mac\b)|requires? (?:macOS|Mac ?OS ?X?|OS ?X|Darwin)|(?:macOS|OS ?X)[- ]only)", "macOS only", SPECIFIC - 1, 0.88),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from piwheels.core.diagnosis.rule import LIKELY, Context, Rule
+
+if TYPE_CHECKING:
+    import re
 
 #: Modules that setuptools had once, and the requirement that has them.
 _SETUPTOOLS_MODULES: Final = {
@@ -65,9 +67,14 @@ def _setuptools_module(match: re.Match[str], around: Context) -> str | None:
     name = match[1]
     if name == "pkg_resources" and "etuptools-" not in around.log[: around.start]:
         return None  # setuptools is not there
-    if name in {"numpy.distutils", "numpy.distutils.core", "numpy.distutils.misc_util"} and "umpy-" not in around.log[: around.start]:
+    if (
+        name in {"numpy.distutils", "numpy.distutils.core", "numpy.distutils.misc_util"}
+        and "umpy-" not in around.log[: around.start]
+    ):
         return None
-    return _SETUPTOOLS_MODULES.get(name) or (_SETUPTOOLS_MODULES.get(name.rpartition(".")[0]) if "." in name else None)
+    return _SETUPTOOLS_MODULES.get(name) or (
+        _SETUPTOOLS_MODULES.get(name.rpartition(".")[0]) if "." in name else None
+    )
 
 
 def _name(match: re.Match[str], _: Context) -> str | None:
@@ -126,7 +133,8 @@ RULES: Final = (
     Rule("setuptools-attribute", "tools-too-new", "module 'setuptools", r"AttributeError: module 'setuptools(?:\.[\w.]+)?' has no attribute '(\w+)'", "setuptools<58", LIKELY, 0.6),
     Rule("setuptools-name", "tools-too-new", "from 'setuptools", r"ImportError: cannot import name '(\w+)' from 'setuptools(?:\.[\w.]+)?'", "setuptools<58", LIKELY, 0.6),
     Rule("distutils-name", "tools-too-new", "from 'distutils", r"ImportError: cannot import name '(\w+)' from 'distutils(?:\.[\w.]+)?'", "setuptools<60", LIKELY, 0.7),
-    Rule("distutils-ccompiler", "tools-too-new", "distutils", r"(?:module 'distutils(?:\.\w+)*'|'(?:UnixC|C)Compiler' object) has no attribute '(\w+)'", "setuptools<60", LIKELY, 0.6),
+    Rule("distutils-ccompiler", "tools-too-new", "has no attribute ", r"(?:module 'distutils(?:\.\w+)*'|'(?:Unix)?C?Compiler' object) has no attribute '(\w+)'", "setuptools<60", LIKELY, 0.6),
+    Rule("numpy-ccompiler", "tools-too-new", "name 'CCompiler'", r"NameError: name 'CCompiler' is not defined", "setuptools<74", 50, 0.7),
     Rule("distutils-simple", "tools-too-new", "CCompiler", r"(?:CCompiler_\w+|CCompiler\.\w+)\(\) (?:got an unexpected keyword|missing \d+ required)", "setuptools<60", 50, 0.7),
     Rule("license-expression", "invalid-metadata", "License classifiers", r"License classifiers have been (?:superseded|deprecated)", "license classifiers and a license expression", 50, 0.8),
     Rule("license-table", "tools-too-old", "project.license", r"configuration error: `project\.license` must be valid", "setuptools>=77", 50, 0.9),
