@@ -19,7 +19,9 @@ class Advice(NamedTuple):
     example: str
 
 
-_AGAIN: Final = "It counts the failure for nobody, and builds the version again elsewhere, or later."
+_AGAIN: Final = (
+    "It counts the failure for nobody, and builds the version again elsewhere, or later."
+)
 _PACKAGE: Final = "It names the Debian package that has it. In its sandbox, it can install that for this build alone."
 _SECOND: Final = "It lets another slave try once, because another machine may succeed."
 _FINAL: Final = "It does not build the version again for this target."
@@ -35,7 +37,7 @@ _ADVICE: Final = (
     Advice("missing-compiler", "The slave has no C or C++ compiler.", "", "Install `build-essential` on the slave.", _AGAIN, "error: command 'gcc' failed: No such file or directory"),
     Advice("missing-rust", "The slave has no Rust, or an older one than the source needs.", "State the oldest Rust that works as `rust-version` in Cargo.toml.", "Install `rustc` and `cargo`, or a newer toolchain with rustup.", _PACKAGE, "error: can't find Rust compiler"),
     Advice("missing-fortran", "The slave has no Fortran compiler.", "", "Install `gfortran`.", _PACKAGE, "error: library mach has Fortran sources but no Fortran compiler found"),
-    Advice("dependency-unavailable", "The build requires a project that the index does not have for this Python, or that cannot be built itself.", "Require a version that exists for this Python.", "If the project is on this farm, build it first.", "It builds the version again when that project has a new release.", "ERROR: No matching distribution found for setuptools>=99"),
+    Advice("dependency-unavailable", "The build requires a project that the index does not have for this Python, or that cannot be built itself.", "Require a version that exists for this Python.", "If the project is on this farm, build it first.", "It builds the version again when that project has a new release.", "  ERROR: No matching distribution found for setuptools>=99"),
     Advice("dependency-undeclared", "The setup imports a module that its metadata does not require. Builds are isolated: they have only what `build-system.requires` names.", "Add the project to `build-system.requires` in pyproject.toml.", "A recipe can add it for this project.", "It builds the version once more with that project added.", "ModuleNotFoundError: No module named 'numpy'"),
     Advice("tools-too-new", "The source uses what newer build tools no longer have. It was released when older ones were current.", "Release a version that works with current tools, or state the bound in `build-system.requires`, such as `setuptools<58`.", "A recipe with constraints can pin them for this project.", _OLDER, "error in demjson setup command: use_2to3 is invalid."),
     Advice("tools-too-old", "The source needs a newer compiler or build tool than there is.", "State the oldest version that works in `build-system.requires`.", "Install a newer one on the slave.", _SECOND, "CMake 3.27 or higher is required.  You are running version 3.25.1"),

@@ -225,7 +225,7 @@ class _View:
         return self._signs[sign]
 
     def found(self, rule: Rule, pattern: re.Pattern[str]) -> Finding | None:
-        """Return the line that *rule* chooses: the last one, or the first one of the last errors."""
+        """Return the line that *rule* chooses: the last, or the first of the last errors."""
         found = None
         for each in self._matches(rule, pattern):
             if found is None or found.line.start - each.line.start < _CLUSTER:

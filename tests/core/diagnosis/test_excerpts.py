@@ -54,11 +54,11 @@ def test_an_excerpt_has_the_cause_and_the_lines_around_it():
     log = f"  first\n  second\n  third\n{LOG}"
     lines = [line.strip() for line in excerpt(log, diagnose(log))]
     assert lines == [
-        "second", "third", "toy.c:1:10: fatal error: tin.h: No such file or directory",
+        "first", "second", "third", "toy.c:1:10: fatal error: tin.h: No such file or directory",
         "1 | #include <tin.h>", "error: command '/usr/bin/gcc' failed with exit code 1",
     ]  # fmt: skip
-    assert [line.strip() for line in excerpt(log, diagnose(log), 2)] == lines[1:3]
-    assert [line.strip() for line in excerpt(log, diagnose(log), 1)] == lines[2:3]
+    assert [line.strip() for line in excerpt(log, diagnose(log), 2)] == lines[2:4]
+    assert [line.strip() for line in excerpt(log, diagnose(log), 1)] == lines[3:4]
 
 
 def test_an_excerpt_may_be_in_the_middle():

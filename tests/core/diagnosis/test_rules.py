@@ -13,8 +13,10 @@ from piwheels.core.diagnosis.rules import RULES
 
 LOGS = Path(__file__).with_name("logs")
 #: What lines consist of that make a careless pattern slow.
-PIECES = ["a", " ", "'", ".", "/", "1", "a ", "a/", "a.", "- ", "(", "error: ", "Python 3 ", "the ",
-          "library ", "not ", "::", '"', "`a", "find ", "install ", "no ", "use ", "host="]  # fmt: skip
+PIECES = [
+    "a", " ", "'", ".", "/", "1", "a ", "a/", "a.", "- ", "(", "error: ", "Python 3 ", "the ", "::",
+    "library ", "not ", '"', "`a", "find ", "install ", "no ", "use ", "host=",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
@@ -43,7 +45,11 @@ def test_each_rule_is_complete():
 
 def test_nearly_each_class_has_a_rule():
     # The master stores these two reasons, and the third is that of no rule.
-    assert set(CLASSES) - {rule.reason for rule in RULES} == {"held-back", "master-fault", "unknown"}
+    assert set(CLASSES) - {rule.reason for rule in RULES} == {
+        "held-back",
+        "master-fault",
+        "unknown",
+    }
 
 
 def test_no_pattern_is_slow_on_lines_with_its_sign():
