@@ -160,7 +160,8 @@ def failures_block(_: str) -> Iterator[str]:
 
 FAULTS: Final = {
     "package": "the package", "tools": "the tools that it is built with",
-    "environment": "what the slave lacks", "farm": "the farm; it never counts as the package's failure",
+    "environment": "what the slave lacks",
+    "farm": "the farm; it never counts as the package's failure",
 }  # fmt: skip
 BLOCKS: Final[dict[str, Callable[[str], Iterator[str]]]] = {
     "options": options_block, "file": file_block, "variables": variables_block,
