@@ -69,7 +69,7 @@ RULES: Final = (
     Rule("no-sandbox", "slave-broken", "bwrap: ", r"^bwrap: (.*)", "its sandbox does not start: {0}", RESOURCE, 0.9, "pip"),
     # What ran out. The line has nothing else, so that no other text with these words counts.
     Rule("no-space", "disk-full", "No space left on device",
-         r"(?:\[Errno 28\] No space left on device(?:$|: '[^']*'$)|^(?!.*\bwarning\b)[^'\"]*: No space left on device\.?$)", "", RESOURCE, 0.9),
+         r"(?:\[Errno 28\] No space left on device(?:$|: '[^']*'$)|^(?!.*\bwarning\b)[^\"]*: No space left on device\.?$)", "", RESOURCE, 0.9),
     Rule("no-space-rust", "disk-full", "(os error 28)", r"No space left on device \(os error 28\)", "", RESOURCE, 0.9),
     Rule("quota", "disk-full", "Disk quota exceeded", r"(?:^|[:\]] )Disk quota exceeded(?:$|: '[^']*'$)", "", RESOURCE, 0.9),
     Rule("read-only", "disk-full", "Read-only file system", r"\[Errno 30\] Read-only file system: '?(/tmp|/var/tmp)\b", "", RESOURCE, 0.7),

@@ -121,8 +121,9 @@ RULES: Final = (
     Rule("python-2-module", "python-2", "No module named ", _MODULE + rf"({_PYTHON_2})'?$", "{0}", SPECIFIC + 2, 0.95),
     Rule("slave-without-module", "slave-broken", "No module named ", _MODULE + rf"({_COMPLETE})'?$", "its Python lacks {0}", SPECIFIC + 2),
     Rule("slave-without-distutils", "slave-broken", "No module named ", _MODULE + r"(distutils(?:\.(?:core|util|command))?)'?$", _distutils_of_old_python, SPECIFIC + 2, 0.8),
+    Rule("slave-without-zlib", "slave-broken", "zlib not available", r"ZipImportError: can't decompress data; zlib not available", "its Python lacks zlib", SPECIFIC + 2, 0.9),
     Rule("removed-standard-module", "python-too-new", "No module named ", _MODULE + rf"({_REMOVED})'?$", "{0}", SPECIFIC + 2, 0.95),
-    Rule("missing-pip-module", "dependency-undeclared", "No module named ", r"rror: No module named '?pip\b", "pip", SPECIFIC + 1, 0.6),
+    Rule("missing-pip-module", "dependency-undeclared", "No module named ", r"(?:rror|python[\d.]*): No module named '?pip\b", "pip", SPECIFIC + 1, 0.6),
     Rule("own-module", "incomplete-source", "No module named ", _MODULE + r"([\w.]+)'?", own, SPECIFIC, 0.7),
     Rule("module", "dependency-undeclared", "No module named ", _MODULE + r"([\w.]+)'?", foreign, SPECIFIC, 0.85),
     Rule("backend-undeclared", "dependency-undeclared", "BackendUnavailable", r"BackendUnavailable: Cannot import '([\w.:]+)'", _backend, 82, 0.9),
@@ -135,6 +136,6 @@ RULES: Final = (
     Rule("cython-needed", "dependency-undeclared", "ython", r"(?:[Cc]ython(?: ?[>=<~!]+ ?[\d.]+)?(?: and \w+)? (?:is |are )?(?:required|needed|must be installed|not found|is not installed|not available)|(?:need|requires?|install|without|no) [Cc]ython\b)", "cython", SPECIFIC - 1, 0.8),
     Rule("numpy-needed", "dependency-undeclared", "NumPy", r"(?:NumPy (?:is )?(?:required|needed|must be installed|not found|is not installed|headers)|(?:need|requires?|install) NumPy\b)", "numpy", SPECIFIC - 1, 0.75),
     Rule("cython-files", "dependency-undeclared", ".pyx'", r"unknown file type '\.pyx' \(from '([^']*)'\)", "cython", SPECIFIC, 0.95),
-    Rule("requirement-to-install", "dependency-undeclared", "lease install ", r"[Pp]lease (?:first )?(?:pip )?install (?:the )?(?:python )?(?:package )?[`'\"]?((?:numpy|cython|Cython|scipy|cffi|setuptools|pybind11|scikit-build|wheel|six|pkgconfig|torch|tensorflow)\b)", lambda match, _: match[1].lower(), SPECIFIC - 1, 0.8),
+    Rule("requirement-to-install", "dependency-undeclared", "install ", r"(?:[Pp]lease|must|[Nn]eed to|have to) (?:first )?(?:pip )?install (?:the )?(?:python )?(?:package )?[`'\"]?((?:numpy|cython|Cython|scipy|cffi|setuptools|pybind11|scikit-build|wheel|six|pkgconfig|torch|tensorflow)\b)", lambda match, _: match[1].lower(), SPECIFIC - 1, 0.8),
     Rule("run-pip-install", "dependency-undeclared", "pip install ", r"(?:[Rr]un|[Tt]ry|[Uu]se):? [`'\"]?(?:python -m )?pip install (?:-U |--upgrade )?([A-Za-z][\w.-]*)[`'\"]?", "{0}", 37, 0.5),
 )  # fmt: skip

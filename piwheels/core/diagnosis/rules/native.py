@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from piwheels.core.diagnosis.rule import FRAME, GENERAL, LIKELY, SPECIFIC, Context, Rule
+from piwheels.core.diagnosis.rule import FRAME, GENERAL, LIKELY, SPECIFIC, Context, Rule, Subject
 
 #: Headers that Python projects have, by the first part of their path.
 _PROJECTS: Final = {
@@ -47,6 +47,11 @@ def source(match: re.Match[str], _: Context) -> str | None:
     return None
 
 
+def _after(words: str) -> Subject:
+    """Return the subject of rules that apply only after *words*."""
+    return lambda match, around: match[1] if words in around.before(200) else None
+
+
 def header(match: re.Match[str], _: Context) -> str | None:
     """Return a header that the system lacks."""
     return None if _SOURCES.search(match[1]) else match[1]
@@ -85,6 +90,8 @@ _HEADER: Final = r"(?:fatal )?error: '?([^\s':]+)'?(?:: No such file or director
 RULES: Final = (
     # Headers
     Rule("python-header", "slave-broken", "Python.h", r"error: '?(?:[\w.]+/)?Python\.h'?(?:: No such file| file not found)", "it lacks the headers of Python", SPECIFIC + 3, 0.9),
+    Rule("python-library", "slave-broken", "annot find -lpython", r"cannot find -l(python[\d.]+m?)\b", "it lacks lib{0}", SPECIFIC + 2, 0.9),
+    Rule("python-library-loaded", "slave-broken", "libpython", r"(libpython[\d.]+m?\.so[\d.]*): cannot open shared object file", "it lacks {0}", SPECIFIC + 2, 0.85),
     Rule("python-headers-cmake", "slave-broken", "Development.Module", r"Could NOT find Python3?2? ?\(missing:.*\bDevelopment(?:\.Module)?", "it lacks the headers of Python", SPECIFIC + 1, 0.6),
     Rule("missing-source", "incomplete-source", "o such file or directory", r"(?:fatal )?error: '?([^\s:]+)'?: No such file or directory", source, SPECIFIC + 2, 0.9),
     Rule("header-of-project", "dependency-undeclared", "rror: ", _HEADER, project, SPECIFIC + 2, 0.95),
@@ -136,7 +143,6 @@ RULES: Final = (
     Rule("cmake-find-module", "missing-cmake", "y not providing ", r"By not providing \"Find([\w+.-]+)\.cmake\"", "{0}", SPECIFIC, 0.95),
     Rule("cmake-not-found", "missing-cmake", "ould NOT find ", r"^(?!-- )(?:.*: )?Could NOT find ([\w+.-]+)", "{0}", SPECIFIC, 0.92),
     Rule("cmake-notfound", "missing-cmake", "set to NOTFOUND", r"they are set to NOTFOUND", variable, SPECIFIC + 1, 0.85),
-    Rule("cmake-could-not-find", "missing-cmake", "ould not find ", r"^Could not find ([A-Z][\w+]+) using the following", "{0}", SPECIFIC, 0.85),
     Rule("cmake-library-variable", "missing-cmake", "ould not find ", r"^Could not find ([A-Z][A-Z0-9]+)_(?:LIBRARY|LIBRARIES|INCLUDE_DIR|LIB)\b", "{0}", SPECIFIC, 0.85),
     Rule("cmake-fortran", "missing-fortran", "CMAKE_Fortran_COMPILER", r"No CMAKE_Fortran_COMPILER could be found", "gfortran", SPECIFIC + 2, 0.97),
     Rule("cmake-cuda", "missing-tool", "CMAKE_CUDA_COMPILER", r"(?:No CMAKE_CUDA_COMPILER could be found|Failed to find nvcc)", "nvcc", SPECIFIC + 2, 0.97),
@@ -176,21 +182,26 @@ RULES: Final = (
     Rule("rust-toolchain", "missing-rust", "oolchain ", r"error: (?:toolchain|component) '([^']+)' (?:is not installed|for target)", "the toolchain {0}", SPECIFIC + 1, 0.95),
     Rule("rustup-default", "missing-rust", "no default is configured", r"(?:rustup could not choose a version|no default toolchain configured|no override and no default)", "a default toolchain", SPECIFIC + 1, 0.95),
     Rule("rust-program", "missing-rust", "o such file or directory", rf"\[Errno 2\] No such file or directory: '(?:\S*/)?({_RUST})'", "{0}", SPECIFIC + 3, 0.95),
+    Rule("rust-not-there", "missing-rust", "not ", r"\b(cargo|rustc|rustup)[`'\"]? (?:is |was |could |command )?not (?:be )?(?:found|installed|available|in|on)\b", "{0}", SPECIFIC + 3, 0.93),
+    Rule("cargo-in-path", "missing-rust", "Do you have cargo", r"Do you have `?cargo`? in your PATH", "cargo", SPECIFIC + 2, 0.97),
     Rule("rust-command", "missing-rust", "ot found", rf"\b({_RUST}): (?:command )?not found", "{0}", SPECIFIC + 3, 0.95),
     Rule("rust-target", "unsupported-platform", "target may not be installed", r"the `([\w-]+)` target may not be installed", "{0}", SPECIFIC + 1, 0.85),
     Rule("rust-linker", "missing-compiler", "inker `", r"linker `(?:cc|gcc|clang)` not found", "", SPECIFIC + 2, 0.95),
+    Rule("fortran-part", "missing-fortran", "f951", r"(?:cannot execute|error trying to exec) '?f951", "gfortran", SPECIFIC + 4, 0.95),
+    Rule("cmake-fortran-path", "missing-fortran", "CMAKE_Fortran_COMPILER:", r"^The CMAKE_Fortran_COMPILER:", "gfortran", SPECIFIC + 2, 0.95),
     Rule("fortran-command", "missing-fortran", "ot found", r"\b(gfortran|f77|f95|f90|g77|ifort|flang|f2c): (?:command )?not found", "gfortran", SPECIFIC + 3, 0.95),
     Rule("fortran-program", "missing-fortran", "o such file or directory", rf"(?:\[Errno 2\] No such file or directory: '|command '|unable to execute ')({_FORTRAN})'", "gfortran", SPECIFIC + 2, 0.95),
     Rule("fortran-sources", "missing-fortran", "ortran compiler", r"(?:[Nn]o Fortran compiler (?:was )?found|Fortran compiler (?:was )?not found|Fortran sources but no Fortran compiler|[Nn]o (?:suitable |working )?Fortran compiler|Fortran compiler (?:is )?(?:required|needed)|[Uu]nable to find a Fortran compiler|(?:[Cc]ould|[Cc]an) ?not find (?:a )?(?:working )?[Ff]ortran compiler|requires a Fortran compiler)", "gfortran", SPECIFIC + 2, 0.95),
     Rule("fortran-class", "missing-fortran", "has no attribute ", r"'NoneType' object has no attribute 'get_f(?:77|90)", "gfortran", SPECIFIC + 2, 0.9),
     Rule("fortran-configure", "missing-fortran", "ortran", r"configure: error: .*Fortran", "gfortran", SPECIFIC + 2, 0.9),
+    Rule("cmake-compiler-path", "missing-compiler", "_COMPILER:", r"^The CMAKE_C(?:XX)?_COMPILER:", "", SPECIFIC + 2, 0.95),
     Rule("compiler-not-there", "missing-compiler", "nable to execute '", rf"unable to execute '{_COMPILER}'", "", SPECIFIC + 3, 0.95),
     Rule("compiler-not-found", "missing-compiler", "failed: No such file", rf"command '{_COMPILER}' failed: No such file", "", SPECIFIC + 3, 0.95),
     Rule("compiler-not-a-command", "missing-compiler", "ot found", rf"(?:^|[\s:]){_COMPILER}: (?:command )?not found", "", SPECIFIC + 3, 0.95),
     Rule("compiler-program", "missing-compiler", "[Errno 2] No such file or directory: ", rf"\[Errno 2\] No such file or directory: '{_COMPILER}'", "", SPECIFIC + 3, 0.95),
     Rule("make-compiler", "missing-compiler", "o such file or directory", rf"^make(?:\[\d+\])?: {_COMPILER}: No such file or directory", "", SPECIFIC + 3, 0.95),
     Rule("no-acceptable-compiler", "missing-compiler", "C compiler", r"(?:no acceptable C compiler|C(?:\+\+)? compiler cannot create executables|[Nn]o (?:working )?C(?:\+\+)? compiler (?:was )?found)", "", SPECIFIC + 3, 0.95),
-    Rule("cc1plus", "missing-compiler", "cc1", r"error: cannot execute '?(cc1(?:plus)?|f951|as|collect2)'?|error trying to exec '(cc1(?:plus)?|f951|as)'", "", SPECIFIC + 3, 0.9),
+    Rule("cc1plus", "missing-compiler", "cc1", r"error: cannot execute '?(cc1(?:plus)?|as|collect2)'?|error trying to exec '(cc1(?:plus)?|as)'", "", SPECIFIC + 3, 0.9),
     # Programs
     Rule("pg-config", "missing-tool", "pg_config", r"(pg_config) executable not found|(pg_config) (?:is required|not found)", "pg_config", SPECIFIC + 1, 0.97),
     Rule("cmake-needed", "missing-tool", "CMake", r"(?:CMake (?:must be installed|is not installed|is required|(?:executable )?(?:was )?not found)|[Cc](?:ould|an) ?not find (?:the )?(?:CMake|cmake)(?: executable)?|[Pp]roblem with the CMake installation|CMake is not available|is `?cmake`? not installed)", "cmake", SPECIFIC, 0.92),
@@ -198,7 +209,7 @@ RULES: Final = (
     Rule("protoc", "missing-tool", "protoc", r"[Cc]ould not find [`'\"]?protoc|protoc(?: compiler)? (?:is )?(?:not (?:found|installed)|required)", "protoc", SPECIFIC + 1, 0.93),
     Rule("cuda", "missing-tool", "CUDA", r"CUDA_HOME environment variable is not set|(?:[Nn]o|[Cc]ould not find(?: a)?) CUDA(?: toolkit| compiler| installation)|CUDA(?: toolkit| compiler| was)? ?(?:not found|could not be found|is required)", "nvcc", SPECIFIC, 0.9),
     Rule("nvcc", "missing-tool", "nvcc", r"nvcc(?:'|\"|`)? (?:was |is |could )?(?:not (?:be )?(?:found|in|installed|on|detected))|[Cc](?:ould|an) ?not (?:find|locate) nvcc|nvcc binary could not be located", "nvcc", SPECIFIC, 0.93),
-    Rule("java", "missing-tool", "JAVA_HOME", r"(?:(?:JAVA_HOME|JDK_HOME).{0,60}?(?:not set|not found|unset|undefined|must|set)|(?:[Nn]o|[Cc]ould not find|[Uu]nable to find|[Cc]an not find) .{0,60}?(?:JAVA_HOME|JDK))", "java", SPECIFIC, 0.88),
+    Rule("java", "missing-tool", "JAVA_HOME", r"(?:(?:JAVA_HOME|JDK_HOME).{0,60}?(?:not set|not found|not defined|unset|undefined|must|set)|(?:[Nn]o|[Cc]ould not find|[Uu]nable to find|[Cc]an not find) .{0,60}?(?:JAVA_HOME|JDK))", "java", SPECIFIC, 0.88),
     Rule("javac", "missing-tool", "avac", r"(?:[Uu]nable to (?:find|locate|run)|[Cc](?:ould|an) ?not (?:find|run)) .*\b(javac)\b", "javac", SPECIFIC, 0.9),
     Rule("mpicc", "missing-tool", "mpicc", r"(?:[Cc]an(?:not| not)|[Cc]ould not|[Uu]nable to) (?:find|locate|compile|link).*(?:mpicc|MPI)", "mpicc", SPECIFIC - 1, 0.85),
     Rule("gdal-config", "missing-tool", "gdal-config", r"gdal-config", "gdal-config", LIKELY, 0.85),
@@ -208,6 +219,11 @@ RULES: Final = (
     Rule("proj", "missing-tool", "proj executable", r"(proj) executable not found", "{0}", SPECIFIC, 0.95),
     Rule("shell-command", "missing-tool", "ot found", r"(?:^|[\s:])(?:line )?\d+: (?:exec: )?([\w./+-]+): (?:command )?not found", program, SPECIFIC, 0.9),
     Rule("shell-command-quoted", "missing-tool", "ommand not found", r"(?:^|[\s:])([\w./+-]+): command not found|command not found: ([\w.+-]+)", lambda match, _: (match[1] or match[2]).rpartition("/")[2], SPECIFIC - 1, 0.88),
+    Rule("make-command-not-found", "missing-tool", "ommand not found", r"^g?make(?:\[\d+\])?: ([\w./+-]+): Command not found", program, SPECIFIC, 0.95),
+    Rule("quoted-program", "missing-tool", "ould not find '", r"[Cc]ould not find '([a-z][\w.+-]*)'", program, SPECIFIC - 2, 0.6),
+    Rule("cmake-find-program", "missing-tool", "using the following names: ", r"Could not find \w+ using the following names: ([\w.+-]+)", _after("find_program"), SPECIFIC + 1, 0.9),
+    Rule("cmake-find-library", "missing-library", "using the following names: ", r"Could not find \w+ using the following names: ([\w.+-]+)", _after("find_library"), SPECIFIC + 1, 0.9),
+    Rule("cmake-find-file", "missing-header", "using the following files: ", r"Could not find \w+ using the following files: ([\w./+-]+)", "{0}", SPECIFIC + 1, 0.9),
     Rule("make-command", "missing-tool", "o such file or directory", r"^g?make(?:\[\d+\])?: ([\w./+-]+): No such file or directory", program, SPECIFIC, 0.93),
     Rule("env-command", "missing-tool", "env: ", r"env: '?([\w.+-]+)'?: No such file or directory", "{0}", SPECIFIC, 0.93),
     Rule("spawned-command", "missing-tool", "failed: No such file", r"command '([\w./+-]+)' failed: No such file", program, SPECIFIC, 0.95),
@@ -226,7 +242,7 @@ RULES: Final = (
     Rule("tool-must-be-installed", "missing-tool", "nstalled", r"(?:^|[\s:'\"`])([a-z][\w.+-]*)[`'\"]? (?:must be|needs to be|has to be|is not|isn't|not) installed(?: to| in| on|\b)", "{0}", LIKELY - 1, 0.7),
     Rule("configure-program", "missing-tool", "configure: error: ", r"configure: error: (?:[`'\"]?(\w[\w.+-]*)[`'\"]? (?:is |was )?(?:not found|required|missing)|(?:[Cc]annot|[Cc]ould not|[Uu]nable to) find (?:the )?[`'\"]?(\w[\w.+-]*)[`'\"]?(?:\s|\.|,|$))", lambda match, _: match[1] or match[2], LIKELY, 0.6),
     # Linkers
-    Rule("undefined-reference", "link-error", "ndefined reference to ", r"undefined reference to [`']([^`']+)'", "{0}", 40, 0.9),
+    Rule("undefined-reference", "link-error", "ndefined reference to ", r"undefined reference to (?:symbol )?[`']([^`']+)'", "{0}", 40, 0.9),
     Rule("undefined-symbol", "link-error", "ndefined symbol: ", r"undefined symbol: (\w+)", "{0}", SPECIFIC - 1, 0.85),
     Rule("relocation", "link-error", "recompile with -f", r"relocation (\w+) against .* recompile with -f", "{0}: recompile with -fPIC", 41, 0.9),
     Rule("multiple-definition", "link-error", "ultiple definition of ", r"multiple definition of [`']([^`']+)'", "{0} twice", 40, 0.9),

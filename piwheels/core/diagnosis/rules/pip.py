@@ -87,6 +87,8 @@ RULES: Final = (
     # What pip says of the file.
     Rule("inconsistent", "metadata-mismatch", "has inconsistent ",
          r"has inconsistent (?:version|Version|name|Name): (?:filename has|expected) '[^']*', but metadata has '([^']*)'", "{0}", VERDICT, 0.98, "pip"),
+    Rule("different-metadata", "metadata-mismatch", "in metadata: ", r"has different (?:version|name) in metadata: '([^']*)'", "{0}", VERDICT, 0.97, "pip"),
+    Rule("invalid-requirement", "invalid-metadata", "nvalid requirement: ", r"^ERROR: Invalid requirement: (.*)", "the requirement {0}", VERDICT, 0.9, "pip"),
     Rule("invalid-metadata", "invalid-metadata", "has invalid metadata: ", r"has invalid metadata: (.*)", "{0}", VERDICT, 0.95, "pip"),
     Rule("invalid-file-name", "invalid-metadata", "Invalid metadata entry", r"Invalid metadata entry '?(\w+)", "{0}", VERDICT, 0.9, "pip"),
     Rule("missing-metadata-field", "invalid-metadata", "METADATA ", r"(?:No METADATA file|METADATA not found|no metadata)", "its METADATA", VERDICT, 0.8, "pip"),
@@ -113,7 +115,7 @@ RULES: Final = (
     Rule("retries-over-for-requirements", "index-unreachable", "Retry(total=0", r"WARNING: Retrying \(Retry\(total=0\b", "", SPECIFIC + 2, 0.85, "any", "when installing build dependencies"),
     Rule("max-retries", "index-unreachable", "Max retries exceeded", r"^ERROR: .*host='([^']*)'.*Max retries exceeded", "{0}", UNREACHABLE, 0.95, "pip"),
     Rule("unverified", "index-unreachable", "There was a problem confirming", r"^Could not fetch URL (\S+): There was a problem confirming the ssl certificate", "{0}", UNREACHABLE, 0.95, "pip"),
-    Rule("timed-out", "index-unreachable", "ead timed out", r"^(?:ERROR: )?(?:\w+\.)*(?:ReadTimeoutError|ConnectTimeoutError|ReadTimeout): (.*)", "{0}", UNREACHABLE, 0.95, "pip"),
+    Rule("timed-out", "index-unreachable", "ead timed out", r"^(?:ERROR: )?(?:\w+\.)*(?:ReadTimeoutError|ConnectTimeoutError|ReadTimeout): (.*)|^ERROR: .{0,300}HTTPS?ConnectionPool\(.*Read timed out", "{0}", UNREACHABLE, 0.95, "pip"),
     Rule("broken-connection", "index-unreachable", "rotocolError", r"^(?:ERROR: )?(?:\w+\.)*ProtocolError: (.*)", "{0}", UNREACHABLE, 0.95, "pip"),
     Rule("incomplete-download", "index-unreachable", "incomplete-download", r"^error: incomplete-download", "", UNREACHABLE, 0.9, "pip"),
     Rule("index-fails", "index-unreachable", "Server Error", r"^ERROR: .*\b(5\d\d Server Error)", "{0}", UNREACHABLE, 0.9, "pip"),

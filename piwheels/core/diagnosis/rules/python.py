@@ -42,6 +42,9 @@ _PYTHON_2_IMPORTS: Final = (
 _PYTHON_2_SYNTAX: Final = re.compile(
     r"except [\w.(), ]+, \w+ ?:|\bprint +[\"'%\w]|\bprint *$|\braise [\w.]+ ?, |<>|\bexec +[\"'\w]|\bur[\"']|\b0\d+\b|\b(?:0x)?[\da-fA-F]+[lL]\b|`[^`]+`|def \w+\(.*\([\w, ]+\).*\):|lambda \("
 )  # fmt: skip
+_NEW_SYNTAX: Final = re.compile(
+    r"^ *(?:match|case) .{1,200}:$|\(\w+ := |except\*|^ *type \w+ = |def \w+\[|^ *with \($", re.M
+)
 _ASYNC: Final = re.compile(
     r"(?:^|[\s(,.])async\b *(?:=|,|\)|\.)|\bimport async\b|\.async\b|\bawait *="
 )
@@ -56,6 +59,10 @@ def _printed(match: re.Match[str], around: Context) -> str:
 
 def _old_syntax(match: re.Match[str], around: Context) -> str | None:
     return "" if _PYTHON_2_SYNTAX.search(_printed(match, around)) else None
+
+
+def _new_syntax(match: re.Match[str], around: Context) -> str | None:
+    return "with newer syntax" if _NEW_SYNTAX.search(_printed(match, around)) else None
 
 
 def _async(match: re.Match[str], around: Context) -> str | None:
@@ -148,6 +155,8 @@ RULES: Final = (
     # This Python is too old.
     Rule("future-feature", "python-too-old", "SyntaxError: future feature", r"SyntaxError: future feature (\w+) is not defined", ">=3.7 ({0})", SPECIFIC + 1, 0.95),
     Rule("tomllib", "python-too-old", "No module named 'tomllib'", r"No module named 'tomllib'", ">=3.11 (tomllib)", SPECIFIC + 2, 0.9),
+    Rule("newer-syntax", "python-too-old", "SyntaxError: ", r"SyntaxError: invalid syntax", _new_syntax, SPECIFIC + 1, 0.85),
+    Rule("older-python-unsupported", "python-too-old", "ython", r"Python ?(?:versions? )?(?:<=? ?|below |older than |prior to |before |lower than )(3\.\d+)\S* (?:is|are) (?:not|un)(?: longer)? ?supported", ">={0}", SPECIFIC - 1, 0.85),
     Rule("newer-typing", "python-too-old", "from 'typing'", r"cannot import name '(Self|override|Never|NotRequired|Required|LiteralString|TypeAlias|ParamSpec|Protocol|Literal|Final|TypedDict|Annotated|assert_never|Unpack|TypeIs)' from 'typing'", "with typing.{0}", SPECIFIC + 1, 0.9),
     Rule("newer-standard-library", "python-too-old", "annot import name ", r"cannot import name '(?:StrEnum|batched|pairwise|cache|cached_property|removeprefix|UTC|nullcontext|files|AsyncExitStack|to_thread|TaskGroup)' from '(enum|itertools|functools|datetime|contextlib|importlib\.resources|asyncio)'", "with a newer {0}", SPECIFIC + 1, 0.85),
     Rule("generic-types", "python-too-old", "object is not subscriptable", r"TypeError: '(?:type|ABCMeta|_GenericAlias|method_descriptor)' object is not subscriptable", ">=3.9 (types with parameters)", SPECIFIC, 0.8),
@@ -187,6 +196,7 @@ RULES: Final = (
     Rule("root-needed", "refuses", "root", r"(?:must (?:be )?(?:run )?(?:this \w+ )?as root|requires? root|[Nn]eed(?:s)? (?:to be )?root|run (?:this )?with sudo)", "it needs root", LIKELY, 0.8),
     Rule("exit-text", "refuses", "SystemExit: ", r"^SystemExit: (.*[a-zA-Z]{3}.*)", "{0}", GENERAL + 1, 0.6),
     Rule("exception", "setup-error", "rror", r"^(?!subprocess\.CalledProcessError|(?:distutils|setuptools)\.[\w.]*CompileError)((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Failure|Failed|Exit|Missing|NotFound))(?:: (.*)|$)", _exception, GENERAL, 0.7),
+    Rule("module-error", "setup-error", ".error: ", r"^((?:\w+\.)+error): (.*)", _exception, GENERAL, 0.7),
     Rule("exception-other", "setup-error", "xception", r"^((?:[A-Za-z_]\w*\.)*\w*Exception)(?:: (.*)|$)", _exception, GENERAL, 0.7),
     Rule("command-line", "setup-error", "rror in ", r"^error in \S+ setup command: (.*)", "{0}", GENERAL + 3, 0.8),
     Rule("subprocess", "setup-error", "returned non-zero", r"subprocess\.CalledProcessError: Command .* returned non-zero exit status \d+", "a command failed", FRAME + 2, 0.4),

@@ -20,7 +20,7 @@ _SETUPTOOLS_MODULES: Final = {
     "setuptools.dep_util": "setuptools<69", "setuptools.package_index": "setuptools<80", "setuptools.sandbox": "setuptools<80",
     "setuptools.command.py36compat": "setuptools<66", "setuptools.config.read_configuration": "setuptools<61",
     "setuptools._distutils.msvccompiler": "setuptools<74", "distutils.msvccompiler": "setuptools<74",
-    "distutils.command.bdist_wininst": "setuptools<58", "distutils.ccompiler": "setuptools<84", "distutils.command.bdist_msi": "setuptools<65",
+    "distutils.command.bdist_wininst": "setuptools<58", "distutils.msvc9compiler": "setuptools<65", "distutils.command.bdist_msi": "setuptools<65",
     "distutils.command.upload": "setuptools<72", "distutils.command.register": "setuptools<72", "distutils.log": "setuptools<72",
     "distutils._msvccompiler": "setuptools<74", "distutils.py38compat": "setuptools<72",
     "numpy.distutils": "numpy<1.26", "numpy.distutils.core": "numpy<1.26", "numpy.distutils.misc_util": "numpy<1.26",
@@ -72,6 +72,8 @@ def _setuptools_module(match: re.Match[str], around: Context) -> str | None:
         and "umpy-" not in around.log[: around.start]
     ):
         return None
+    if name.startswith("distutils.") and name not in _SETUPTOOLS_MODULES:
+        return "setuptools<60" if "etuptools-" in around.log[: around.start] else None
     return _SETUPTOOLS_MODULES.get(name) or (
         _SETUPTOOLS_MODULES.get(name.rpartition(".")[0]) if "." in name else None
     )
@@ -111,7 +113,7 @@ _CYTHON_3: Final = (
 
 RULES: Final = (
     # setuptools
-    Rule("use-2to3", "tools-too-new", "use_2to3", r"use_2to3(?:_\w+)? is (?:invalid|no longer supported)", "setuptools<58", 50, 0.98),
+    Rule("use-2to3", "tools-too-new", "use_2to3", r"(?:use_2to3(?:_\w+)? is (?:invalid|no longer supported)|unexpected keyword argument 'use_2to3)", "setuptools<58", 50, 0.98),
     Rule("ez-setup", "tools-too-new", "ez_setup.py", r'File "[^"]*\bez_setup\.py", line \d+, in (?:_do_download|download_setuptools|use_setuptools|_clean_check|download_file\w*)', "setuptools<58", 58, 0.8),
     Rule("legacy-version", "tools-too-new", "Invalid version", r"InvalidVersion: Invalid version: '(?:[^']*)'", "setuptools<66", 50, 0.85),
     Rule("legacy-specifier", "tools-too-new", "InvalidSpecifier", r"InvalidSpecifier: Invalid specifier", "setuptools<66", 50, 0.8),
@@ -143,7 +145,7 @@ RULES: Final = (
     # Cython
     Rule("cython-sources", "tools-too-new", "cython_sources", r"'build_ext' object has no attribute 'cython_sources'", "cython<3", 50, 0.98),
     Rule("cython-3", "tools-too-new", ".pyx:", r"\.p(?:yx|xd|xi):\d+:\d+: (?:" + "|".join(_CYTHON_3) + ")", "cython<3", 50, 0.85),
-    Rule("cython-options", "tools-too-new", "Cython.Compiler", r"module 'Cython\.Compiler\.\w+' has no attribute", "cython<3", 50, 0.8),
+    Rule("cython-options", "tools-too-new", "module 'Cython", r"module 'Cython(?:\.\w+)*' has no attribute", "cython<3", 50, 0.8),
     Rule("cython-crash", "tools-too-new", "Compiler crash in", r"Compiler crash in \w+", "cython<3", 50, 0.6),
     Rule("cython-python-2", "tools-too-new", "c_string_encoding", r"c_string_encoding.{0,100}(?:default|unicode)", "cython<3", LIKELY, 0.5),
     Rule("cython-compile", "tools-too-new", "Compiler.Errors.CompileError", r"^Cython\.Compiler\.Errors\.CompileError: (.*)", "cython<3", 40, 0.6, "any", "ython-3"),
@@ -167,9 +169,9 @@ RULES: Final = (
     Rule("newer-cmake", "tools-too-old", "or higher is required", r"CMake ([\d.]+)(?:\.\.\.[\d.]+)? or higher is required", "cmake>={0}", 50, 0.95),
     Rule("newer-meson", "tools-too-old", "eson version", r"Meson version is (?:\S+) but project requires (>=? ?[\d.]+)", "meson{0}", 50, 0.95),
     Rule("newer-pybind11", "tools-too-old", "pybind11", r"pybind11 (?:version )?>= ?([\d.]+) (?:is )?(?:required|needed)", "pybind11>={0}", 50, 0.8),
-    Rule("newer-setuptools", "tools-too-old", "etuptools", r"(?:[Rr]equires?|[Nn]eeds?|[Mm]inimum)(?: a)?(?: newer)?(?: version of)? [Ss]etuptools ?(?:version )?(?:>= ?|of )?(\d[\d.]*)", "setuptools>={0}", 50, 0.75),
+    Rule("newer-setuptools", "tools-too-old", "etuptools", r"(?:[Rr]equires?|[Nn]eeds?|[Mm]inimum)(?: a)?(?: newer)?(?: version of)? [Ss]etuptools ?(?:version )?(?:>= ?|of )?(\d[\d.]*)|[Ss]etuptools ?>= ?(\d[\d.]*) is (?:required|needed)", lambda match, _: f"setuptools>={match[1] or match[2]}", 50, 0.75),
     Rule("newer-compiler", "tools-too-old", "std=", r"unrecognized command[- ]line option '-std=([\w+]+)'", "compiler, for {0}", 50, 0.9),
-    Rule("newer-standard", "tools-too-old", "rror: #error", r"#error \"?.{0,100}?(?:requires?|needs?|enable).{0,40}\b(C\+\+\s?\d\d|c\+\+\d\d|C\d\d)\b", "compiler, for {0}", 48, 0.7),
+    Rule("newer-standard", "tools-too-old", "rror: #error", r"#error \"?.{0,100}?(?:requires?|needs?|enable).{0,40}\b(C\+\+\s?\d\d|c\+\+\d\d|C\d\d)\b|#error \"?(C\+\+\s?\d\d|C\d\d)\b.{0,20}(?:required|needed|newer|later)", lambda match, _: f"compiler, for {match[1] or match[2]}", 48, 0.7),
     Rule("newer-gcc", "tools-too-old", "equires ", r"(?:requires|[Nn]eeds?|REQUIRES) (?:at least )?(GCC|gcc|[Cc]lang|g\+\+)(?: version)? ?>?=? ?(\d[\d.]*)", "{0}>={1}", 48, 0.7),
     Rule("swig-too-old", "tools-too-old", "SWIG", r"SWIG (?:version )?>?=? ?([\d.]+) or (?:later|newer|higher) is required", "swig>={0}", 50, 0.8),
 )  # fmt: skip
