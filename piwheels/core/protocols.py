@@ -311,7 +311,9 @@ class BuildOutcome(NamedTuple):
 
     *build_id* is its number in the database, or ``None`` for a skipped build, which has none.
     *slave_id* is 0 and *label* empty if the slave is unknown. *files* is the number of wheels.
-    *again*: a failure that another slave has to confirm, or the same one a day later.
+    *again*: a failure that another slave has to confirm, or the same one a day later. *reason*,
+    *subject* and *cause* are the diagnosis of a failure, *recipe* the words of its recipe; one that
+    does not *count* is a failure of the farm. It is tried again at *retry_at*.
     """
 
     build_id: Count | None
@@ -325,6 +327,13 @@ class BuildOutcome(NamedTuple):
     files: Count
     ended: datetime
     again: bool = False
+    platform: Text = ""
+    reason: Text = ""
+    subject: Text = ""
+    cause: LongText = ""
+    counts: bool = True
+    recipe: LongText = ""
+    retry_at: datetime | None = None
 
 
 class QueueHead(NamedTuple):

@@ -16,7 +16,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
+from piwheels.core.diagnosis.classes import Diagnosis
 from piwheels.core.errors import BadMessage
+from piwheels.core.recipes import PLAIN, Recipe
 from piwheels.core.schema import Limit as Limit  # noqa: PLC0414 (re-exported)
 from piwheels.core.schema import schema_of
 from piwheels.core.targets import Target, family
@@ -167,6 +169,11 @@ class Trial(NamedTuple):
     starts: Text = ""
 
     @property
+    def works(self) -> bool:
+        """Whether it was installed, and no import has failed."""
+        return self.installs is True and self.imports is not False
+
+    @property
     def words(self) -> list[tuple[str, bool]]:
         """What people read of it: sentences, and whether each is a warning."""
         found = [("installs", False)] if self.installs else []
@@ -225,6 +232,27 @@ class FileState:
         return _packed(self)
 
 
+class Attempt(NamedTuple):
+    """The place of a build in a row of attempts: its *number* (from 0), and the steps *tried*.
+
+    :mod:`piwheels.master.logic.cures` has the steps.
+    """
+
+    number: Count = 0
+    tried: tuple[Text, ...] = ()
+
+
+class Retry(NamedTuple):
+    """The attempt that follows a failed build, with *recipe*, *delay* after its end.
+
+    Without a delay, it waits until an operator, or something new, starts it.
+    """
+
+    attempt: Attempt
+    recipe: Recipe
+    delay: timedelta | None
+
+
 @dataclass(slots=True)
 class BuildState:
     """One attempt to build a version of a package for an ABI.
@@ -233,7 +261,9 @@ class BuildState:
     *output* is the build's log; *build_id* is the database's number, ``None`` until it has one;
     *label* is the name of its slave, *owner* the holder of the slave's key, *platform* its platform
     family; *final* says that a failure needs no second opinion; *fetches* are what it asked the
-    proxy of its slave for.
+    proxy of its slave for. It was made with *recipe*, as *attempt*. *diagnosis* says why it failed;
+    a failure that does not count (*counts*) is one of the farm; *retry* follows it. *keeps* is the
+    part of a recipe that later versions of the project begin with.
     """
 
     slave_id: Count
@@ -250,6 +280,12 @@ class BuildState:
     final: bool = field(default=True, metadata={"wire": False})
     platform: Text = field(default="", metadata={"wire": False})
     fetches: tuple[Fetch, ...] = field(default=(), metadata={"wire": False})
+    recipe: Recipe = field(default=PLAIN, metadata={"wire": False})
+    attempt: Attempt = field(default=Attempt(), metadata={"wire": False})
+    diagnosis: Diagnosis = field(default=Diagnosis(""), metadata={"wire": False})
+    counts: bool = field(default=True, metadata={"wire": False})
+    retry: Retry | None = field(default=None, metadata={"wire": False})
+    keeps: Recipe = field(default=PLAIN, metadata={"wire": False})
 
     @property
     def target(self) -> Target:
@@ -284,6 +320,7 @@ class Pending(NamedTuple):
     *exclusive*: it is built for one target at a time (``version``), for one of each platform
     (``platform``), or for all at once (``""``). The queue is sorted by *due* (seconds since 1970).
     If it needs a second opinion, a slave of *failed_by* has failed to build it, at *failed_at*.
+    It is built with *recipe*, as *attempt*.
     """
 
     package: Package
@@ -294,6 +331,8 @@ class Pending(NamedTuple):
     due: int = 0
     failed_by: Text | None = None
     failed_at: datetime | None = None
+    recipe: Recipe = PLAIN
+    attempt: Attempt = Attempt()
 
     @property
     def target(self) -> Target:

@@ -460,8 +460,9 @@ class SlaveDriver(NonStopTask):
                     self._db.ask(self._continue(slave_id), "get_pending", asked)
                 case effects.AskPublished(slave_id, package, version):
                     self._db.ask(self._continue(slave_id), "get_published", package, version)
-                case effects.LogBuild(slave_id, build, put_off):
-                    self._log_build(slave_id, build, put_off)
+                case effects.LogBuild(slave_id, build):
+                    assignment = build.package, build.version, build.target
+                    self._in_order.ask(assignment, self._continue(slave_id), "log_build", build)
                 case effects.Expect(slave_id, state, publish_as):
                     owner = self.fleet.by_number[slave_id].owner
                     self._fs.expect(slave_id, state, publish_as, self._continue(slave_id), owner)
@@ -498,14 +499,6 @@ class SlaveDriver(NonStopTask):
             self.ports.socket("events").send_msg("SLAVE", event, zmq.DONTWAIT)
         except Unavailable:
             self.logger.debug("an event for consoles is lost: the main thread does not read them")
-
-    def _log_build(self, slave_id: int, build: BuildState, put_off: effects.PutOff | None) -> None:
-        assignment, then = (build.package, build.version, build.target), self._continue(slave_id)
-        if put_off is None:
-            self._in_order.ask(assignment, then, "log_build", build)
-        else:
-            about = build.label, put_off.reason, build.output[-PUT_OFF_LOG:], put_off.tries
-            self._in_order.ask(assignment, then, "put_off_build", *assignment, *about)
 
     def _report_pause(self, effect: effects.ReportPause) -> None:
         slave = effect.slave

@@ -29,6 +29,7 @@ from piwheels.core.protocols import (
     Welcome,
     console,
 )
+from piwheels.core.recipes import recipe_words
 from piwheels.core.tasks import PausingTask
 from piwheels.master.big_brother import HISTORY
 from piwheels.master.logic.consoles import Consoles, OutputTails, Requester
@@ -338,7 +339,8 @@ def _outcomes(builds: Iterable[EndedBuild]) -> list[BuildOutcome]:
         BuildOutcome(
             build.build_id, build.slave_id, build.label, build.package, build.version,
             build.abi_tag, "ok" if build.status else "failed", build.duration, build.files,
-            build.built_at, build.again,
+            build.built_at, build.again, build.platform, build.reason, build.subject, build.cause,
+            build.counts, "; ".join(recipe_words(build.recipe)), build.retry_at,
         )
         for build in builds
     ]  # fmt: skip

@@ -10,9 +10,6 @@ BEGIN
         WHERE EXISTS (SELECT FROM builds b WHERE b.build_id = ANY (numbers)
             AND b.package = v.package AND b.version = v.version)
         ORDER BY v.package, v.version FOR NO KEY UPDATE;
-    DELETE FROM builds_put_off o USING builds b
-        WHERE b.build_id = ANY (numbers) AND o.package = b.package AND o.version = b.version
-        AND o.platform IN (b.platform, 'any') AND o.abi_tag = b.abi_tag;
     PERFORM add_rewrite(p, 'PROJECT') FROM unnest(affected) AS k (p);
     RETURN QUERY DELETE FROM builds WHERE build_id = ANY (numbers) AND NOT status RETURNING package::text;
 END

@@ -16,6 +16,8 @@ DECLARE
             unnest(string_to_array(f ->> 'platform_tag', '.')) AS tag
         WHERE lower(tag) <> 'any'
     ), '');
+    the_recipe CONSTANT bigint := _recipe(build -> 'recipe');
+    the_retry CONSTANT jsonb := build -> 'retry';
     the_build bigint;
     foreign_name text;
     written bigint;
@@ -39,11 +41,15 @@ BEGIN
             USING DETAIL = format('%s was published with other bytes before it was removed', foreign_name);
     END IF;
 
-    INSERT INTO builds (package, version, platform, abi_tag, status, built_by, label, owner, final, duration)
+    INSERT INTO builds (
+        package, version, platform, abi_tag, status, built_by, label, owner, final, reason, subject, cause, counts, recipe_id,
+        duration
+    )
         SELECT the_package, the_version, the_platform, the_abi, (build ->> 'status')::boolean,
             the_slave,
             CASE WHEN the_slave = 0 THEN 'import' ELSE build ->> 'label' END,
             build ->> 'owner', (build ->> 'final')::boolean,
+            build ->> 'reason', build ->> 'subject', build ->> 'cause', (build ->> 'counts')::boolean, the_recipe,
             -- At most a year, so that a wrong clock of a slave cannot spoil the sum
             make_interval(secs => least(greatest((build ->> 'duration')::float8, 0), 31536000))
         RETURNING build_id INTO the_build;
@@ -95,6 +101,28 @@ BEGIN
             f.part ->> 'refused'
         FROM jsonb_array_elements(build -> 'fetches') WITH ORDINALITY AS f (part, position);
     INSERT INTO build_logs_pending (build_id, output) VALUES (the_build, build ->> 'output');
+
+    DELETE FROM retries
+        WHERE package = the_package AND version = the_version AND platform = the_platform AND abi_tag = the_abi;
+    IF jsonb_typeof(the_retry) = 'object' THEN
+        INSERT INTO retries (build_id, package, version, platform, abi_tag, attempt, tried, recipe_id, due, ready)
+            SELECT the_build, the_package, the_version, the_platform, the_abi, r.attempt, r.tried, _recipe(r.recipe),
+                coalesce(now() + make_interval(secs => r.delay), 'infinity'), coalesce(r.delay <= 0, false)
+            FROM jsonb_to_record(the_retry) AS r (attempt smallint, tried text[], recipe jsonb, delay float8);
+    END IF;
+    -- What worked is tried first for the next version, unless an operator has written something.
+    IF the_recipe IS NOT NULL AND (build ->> 'status')::boolean AND build -> 'keeps' <> '{}' THEN
+        INSERT INTO project_recipes AS p (package, recipe_id, by_operator)
+            VALUES (the_package, _recipe(build -> 'keeps'), false)
+            ON CONFLICT (package) DO UPDATE SET recipe_id = EXCLUDED.recipe_id, since = now()
+            WHERE NOT p.by_operator AND p.recipe_id <> EXCLUDED.recipe_id;
+    END IF;
+    -- Failures of the farm may be many.
+    DELETE FROM builds WHERE NOT counts AND build_id IN (
+        SELECT b.build_id FROM builds b
+        WHERE b.package = the_package AND b.version = the_version AND b.abi_tag = the_abi AND NOT b.counts
+        ORDER BY b.build_id DESC OFFSET 20
+    );
     RETURN the_build;
 END
 $$;

@@ -5,7 +5,6 @@ BEGIN
     PERFORM _queue_lock(false);
     PERFORM FROM packages WHERE package = the_package FOR NO KEY UPDATE;
     PERFORM FROM versions WHERE package = the_package AND version = the_version FOR NO KEY UPDATE;
-    DELETE FROM builds_put_off WHERE package = the_package AND version = the_version;
     DELETE FROM builds WHERE package = the_package AND version = the_version;
 END
 $$;

@@ -6,6 +6,10 @@ CREATE FUNCTION piwheels.get_project_data(the_package text) RETURNS json LANGUAG
         'description', coalesce(nullif(p.description, ''), p.summary),
         'status', p.status,
         'skip', p.skip,
+        'recipe', (
+            SELECT json_build_object('content', r.content, 'by_operator', s.by_operator)
+            FROM project_recipes s JOIN recipes r USING (recipe_id) WHERE s.package = p.package
+        ),
         'releases', (
             SELECT coalesce(json_agg(json_build_array(v.version, json_build_object(
                 'released', v.released,
@@ -26,6 +30,18 @@ CREATE FUNCTION piwheels.get_project_data(the_package text) RETURNS json LANGUAG
                             WHERE o.package = b.package AND o.version = b.version AND o.platform = b.platform
                             AND o.abi_tag = b.abi_tag
                             AND NOT o.settled
+                        ),
+                        'reason', b.reason,
+                        'subject', b.subject,
+                        'cause', b.cause,
+                        'counts', b.counts,
+                        'recipe', (SELECT r.content FROM recipes r WHERE r.recipe_id = b.recipe_id),
+                        'next', (
+                            SELECT json_build_object(
+                                'due', nullif(t.due, 'infinity'), 'attempt', t.attempt,
+                                'recipe', (SELECT r.content FROM recipes r WHERE r.recipe_id = t.recipe_id)
+                            )
+                            FROM retries t WHERE t.build_id = b.build_id
                         ),
                         'duration', extract(epoch FROM b.duration)::float8,
                         'fetched', (SELECT count(*) FROM fetches f WHERE f.build_id = b.build_id AND f.refused = ''),

@@ -4,7 +4,7 @@ CREATE FUNCTION piwheels.preview_target(the_platform text, the_abi text) RETURNS
     FROM versions v JOIN packages p USING (package)
     WHERE v.skip = '' AND p.skip = '' AND NOT v.removing AND NOT p.removing
     AND NOT v.quarantined AND p.status <> 'quarantined'
-    AND EXISTS (SELECT FROM builds b WHERE b.package = v.package AND b.version = v.version)
+    AND EXISTS (SELECT FROM builds b WHERE b.package = v.package AND b.version = v.version AND b.counts)
     AND NOT EXISTS (
         SELECT FROM builds b
         CROSS JOIN LATERAL (
@@ -19,6 +19,6 @@ CREATE FUNCTION piwheels.preview_target(the_platform text, the_abi text) RETURNS
             OR max(b.built_at) >= min(b.built_at) + interval '24 hours'
         FROM builds b
         WHERE b.package = v.package AND b.version = v.version AND b.abi_tag = the_abi
-        AND (the_platform = 'any' OR b.platform IN (the_platform, ''))
+        AND (the_platform = 'any' OR b.platform IN (the_platform, '')) AND b.counts
     ) IS NOT TRUE;
 $$;

@@ -1,5 +1,7 @@
 -- Defines which builds are needed: of each version, for each active target that has no file which its installers accept
--- (serves in core/wheels/serving.py), and no result that builds settle. Skipped and quarantined versions need none.
+-- (serves in core/wheels/serving.py), and no result that builds settle. Skipped and quarantined versions need none. A build
+-- that is to be tried again (retries) is needed as soon as it is ready, whatever was settled, and not before. Failures of the
+-- farm (NOT counts) are no results.
 --
 -- A version without any build has one row, for the target any/any: a slave of any active target may begin. One target of the
 -- version is built at a time (exclusive = 'version') while its wheel may serve the others: until a build has succeeded, or if
@@ -15,7 +17,7 @@ FROM public.versions v
 JOIN public.packages p USING (package)
 CROSS JOIN LATERAL (
     SELECT count(*) > 0 AS tried, coalesce(bool_or(b.status), false) AS built
-    FROM public.builds b WHERE b.package = v.package AND b.version = v.version
+    FROM public.builds b WHERE b.package = v.package AND b.version = v.version AND b.counts
 ) AS done
 CROSS JOIN LATERAL (
     SELECT array_agg(tag) AS tags,
@@ -37,7 +39,9 @@ CROSS JOIN LATERAL (
     SELECT 'any' AS platform, 'any' AS abi_tag, 'version' AS exclusive, min(a.since) AS since,
         NULL::text AS failed_by, NULL::timestamptz AS failed_at
     FROM piwheels.active_targets a
-    WHERE NOT done.tried
+    WHERE NOT done.tried AND NOT EXISTS (
+        SELECT FROM public.retries r WHERE r.package = v.package AND r.version = v.version AND NOT r.ready
+    )
     HAVING count(*) > 0
     UNION ALL
     SELECT a.platform, a.abi_tag,
@@ -45,7 +49,7 @@ CROSS JOIN LATERAL (
             WHEN CASE WHEN a.abi_tag ~ '^cp[0-9]+[a-z]*t' THEN made.for_abis_t ELSE made.for_abis END THEN 'platform'
             WHEN CASE WHEN a.abi_tag ~ '^cp[0-9]+[a-z]*t' THEN made.for_one_t ELSE made.for_one END THEN ''
             ELSE 'version' END,
-        a.since, o.failed_by, o.failed_at
+        a.since, CASE WHEN r.ready THEN NULL ELSE o.failed_by END, CASE WHEN r.ready THEN NULL ELSE o.failed_at END
     FROM piwheels.active_targets a
     CROSS JOIN LATERAL (
         SELECT min(b.owner) AS failed_by, min(b.built_at) AS failed_at,
@@ -53,9 +57,15 @@ CROSS JOIN LATERAL (
             OR max(b.built_at) >= min(b.built_at) + interval '24 hours' AS settled
         FROM public.builds b
         WHERE b.package = v.package AND b.version = v.version AND b.abi_tag = a.abi_tag
-        AND (a.platform = 'any' OR b.platform IN (a.platform, ''))
+        AND (a.platform = 'any' OR b.platform IN (a.platform, '')) AND b.counts
     ) AS o
-    WHERE done.tried AND (made.tags && a.accepted) IS NOT TRUE AND o.settled IS NOT TRUE
+    CROSS JOIN LATERAL (
+        SELECT bool_and(r.ready) AS ready
+        FROM public.retries r
+        WHERE r.package = v.package AND r.version = v.version AND r.abi_tag = a.abi_tag
+        AND (a.platform = 'any' OR r.platform IN (a.platform, ''))
+    ) AS r
+    WHERE done.tried AND (made.tags && a.accepted) IS NOT TRUE AND coalesce(r.ready, o.settled IS NOT TRUE)
 ) AS wanted
 WHERE v.skip = '' AND p.skip = '' AND NOT v.removing AND NOT p.removing
 AND NOT v.quarantined AND p.status <> 'quarantined';

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import TYPE_CHECKING, Any
 
 from piwheels.core.database.connection import LOG, REASON, Client, clean
@@ -15,8 +16,9 @@ from piwheels.core.database.rows import (
     Quarantine,
     TargetRow,
 )
-from piwheels.core.errors import Refused, Rejected
-from piwheels.core.states import MAX_URL, Fetch, Pending, Trial
+from piwheels.core.errors import BadMessage, Refused, Rejected
+from piwheels.core.recipes import PLAIN, Recipe
+from piwheels.core.states import MAX_URL, Attempt, Fetch, Pending, Trial
 from piwheels.core.targets import Target
 from piwheels.core.text import clean_lines
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from piwheels.core.states import BuildState, FileState
+    from piwheels.core.states import BuildState, FileState, Retry
 
 FULL_REFRESH = 7200  # the time limit of statements that visit every version, in seconds
 
@@ -65,14 +67,14 @@ class Builds(Client):
 
         Those of versions that may begin with any target are for ``any``/``any``.
         """
-        return [Pending(*row) for row in self._rows("get_target_queue", limit)]
+        return [_pending(row) for row in self._rows("get_target_queue", limit)]
 
     def get_second_opinions(self, limit: int = 1000) -> list[Pending]:
         """Return up to *limit* builds for each active target that need a second opinion.
 
         They are those with the oldest failures, sorted by the time of these.
         """
-        return [Pending(*row) for row in self._rows("get_second_opinions", limit)]
+        return [_pending(row) for row in self._rows("get_second_opinions", limit)]
 
     def explain_position(self, package: str, version: str) -> list[PositionRow]:
         """Return where *version* is in the queue of each target, and why."""
@@ -124,7 +126,14 @@ class Builds(Client):
 
     def get_pending(self, versions: Sequence[tuple[str, str]]) -> list[Pending]:
         """Return which of *versions* are in the queue."""
-        return [Pending(*row) for row in self._rows("get_pending", *_columns(versions, 2))]
+        return [_pending(row) for row in self._rows("get_pending", *_columns(versions, 2))]
+
+    def release_retries(self, limit: int = 1000) -> int:
+        """Put up to *limit* failed builds into the queue whose next attempt is due.
+
+        Return their number.
+        """
+        return int(self._value("release_retries", limit))
 
     # Builds ---------------------------------------------------------------------------------------
 
@@ -159,26 +168,6 @@ class Builds(Client):
     def delete_build(self, package: str, version: str) -> None:
         """Remove all builds of *version* of *package* with their files; it returns to the queue."""
         self._value("delete_build", clean(package), clean(version))
-
-    def put_off_build(  # noqa: PLR0917 (called by position)
-        self,
-        package: str,
-        version: str,
-        target: Target,
-        label: str,
-        reason: str,
-        output: str,
-        tries: int | None,
-    ) -> bool:
-        """Record a failed build that does not count, because the slave *label* is at fault.
-
-        The version stays in the queue, and its lease ends. Return ``False``, and record nothing, if
-        the build must count: this is the attempt number *tries* (``None``: it never does), or its
-        third slave.
-        """
-        values = clean(package), clean(version), *map(clean, target), clean(label)
-        about = clean(reason, REASON), clean_lines(output, LOG), tries
-        return bool(self._value("put_off_build", *values, *about))
 
     def count_failed(self, since: datetime, label: str = "") -> int:
         """Return how many builds have failed since *since*, on the slave *label* (``""``: any)."""
@@ -296,7 +285,19 @@ def _columns(rows: Sequence[tuple[str, ...]], width: int) -> list[list[str]]:
     return [[clean(row[i]) for row in rows] for i in range(width)]
 
 
+def _pending(row: Sequence[Any]) -> Pending:
+    content, number, tried = row[8:]
+    recipe = PLAIN
+    try:
+        recipe = Recipe.from_map(content or {})
+    except BadMessage as exc:  # one row must not stop the others
+        logging.getLogger("database").warning("a recipe of %s is left out: %s", row[0], exc)
+    attempt = Attempt(number, tuple(tried))
+    return Pending(*row[:8])._replace(recipe=recipe, attempt=attempt)
+
+
 def _as_json(build: BuildState) -> dict[str, Any]:
+    found, retry = build.diagnosis, build.retry
     return {
         "slave_id": build.slave_id,
         "package": clean(build.package),
@@ -311,6 +312,22 @@ def _as_json(build: BuildState) -> dict[str, Any]:
         "output": clean_lines(build.output, LOG),
         "files": [_file_as_json(state) for state in build.files.values()],
         "fetches": [_fetch_as_json(fetch) for fetch in build.fetches],
+        "reason": clean(found.reason),
+        "subject": clean(found.subject),
+        "cause": clean(found.cause, REASON),
+        "counts": build.counts,
+        "recipe": build.recipe.to_map(),
+        "keeps": build.keeps.to_map(),
+        "retry": None if retry is None else _retry_as_json(retry),
+    }
+
+
+def _retry_as_json(retry: Retry) -> dict[str, Any]:
+    return {
+        "attempt": retry.attempt.number,
+        "tried": list(map(clean, retry.attempt.tried)),
+        "recipe": retry.recipe.to_map(),
+        "delay": None if retry.delay is None else retry.delay.total_seconds(),
     }
 
 

@@ -173,10 +173,15 @@ def _release(found: dict[str, Any]) -> dict[str, Any]:
         {
             **build,
             "built_at": datetime.fromisoformat(build["built_at"]),
-            "retry_at": build["retry_at"] and datetime.fromisoformat(build["retry_at"]),
+            "retry_at": _moment(build["retry_at"]),
+            "next": build["next"] and {**build["next"], "due": _moment(build["next"]["due"])},
             "duration": timedelta(seconds=build["duration"]),
         }
         for build in found["builds"]
     ]
     released = datetime.fromisoformat(found["released"])
     return {**found, "released": released, "builds": builds}
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

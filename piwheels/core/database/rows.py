@@ -6,7 +6,7 @@ They pass between the master's tasks only, never to another process.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 
 class Lease(NamedTuple):
@@ -111,7 +111,12 @@ class SimpleProject(NamedTuple):
 
 
 class BuildRow(NamedTuple):
-    """A build, with the names of its files. Its *platform* is ``""`` if that is unknown."""
+    """A build, with the names of its files. Its *platform* is ``""`` if that is unknown.
+
+    *reason*, *subject* and *cause* are its diagnosis (:mod:`piwheels.core.diagnosis`). A failure
+    of the farm does not *count*. *recipe* is the content of its recipe (``None``: it had none). It
+    is tried again at *retry_at*.
+    """
 
     build_id: int
     package: str
@@ -122,13 +127,19 @@ class BuildRow(NamedTuple):
     duration: timedelta
     built_at: datetime
     filenames: list[str]
+    reason: str = ""
+    subject: str = ""
+    cause: str = ""
+    counts: bool = True
+    recipe: dict[str, Any] | None = None
+    retry_at: datetime | None = None
 
 
 class EndedBuild(NamedTuple):
     """A finished build, its slave, and the number of its *files*.
 
     *slave_id* is the slave's number at that time, *label* its name (0 and empty: unknown). *again*:
-    a failure that needs a second opinion.
+    a failure that needs a second opinion. The other fields are as in :class:`BuildRow`.
     """
 
     build_id: int
@@ -142,6 +153,13 @@ class EndedBuild(NamedTuple):
     files: int
     built_at: datetime
     again: bool = False
+    platform: str = ""
+    reason: str = ""
+    subject: str = ""
+    cause: str = ""
+    counts: bool = True
+    recipe: dict[str, Any] | None = None
+    retry_at: datetime | None = None
 
 
 class Activity(NamedTuple):
@@ -154,12 +172,31 @@ class Activity(NamedTuple):
     downloads: dict[str, int]
 
 
+class NextAttempt(TypedDict):
+    """What follows a failed build: the number of the *attempt*, and the content of its *recipe*.
+
+    Without *due*, it waits until an operator, or something new, starts it.
+    """
+
+    due: datetime | None
+    attempt: int
+    recipe: dict[str, Any] | None
+
+
+class ProjectRecipe(TypedDict):
+    """What the builds of a project begin with: written *by* an *operator*, or found by the farm."""
+
+    content: dict[str, Any]
+    by_operator: bool
+
+
 class ProjectBuild(TypedDict):
     """One attempt to build a release.
 
     *fetched* is the number of files that it fetched; *refused* are the addresses, or ``HOST:PORT``,
     that the proxy of its slave refused. A failure with a *retry_at* needs a second opinion: from
-    another slave, or from its own at that time.
+    another slave, or from its own at that time; *next* is another attempt that the farm plans. The
+    diagnosis and the recipe are as in :class:`BuildRow`.
     """
 
     build_id: int
@@ -168,6 +205,12 @@ class ProjectBuild(TypedDict):
     status: bool
     built_at: datetime
     retry_at: datetime | None
+    reason: str
+    subject: str
+    cause: str
+    counts: bool
+    recipe: dict[str, Any] | None
+    next: NextAttempt | None
     duration: timedelta
     fetched: int
     refused: list[str]

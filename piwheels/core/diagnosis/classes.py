@@ -18,7 +18,7 @@ class Class(NamedTuple):
     *title* is a noun for people. *sentence* tells the maintainer, or the operator, what to do;
     ``{}`` stands for the subject. *certain*: no other slave would change the result, so that it
     needs no second opinion. *suspends* is how many such failures in a row suspend their slave
-    (0: none do); 1 or 2: no package can cause it, even if it prints such lines.
+    (0: none do); 1 or 2: the cause is hardly ever a package.
     """
 
     code: str
@@ -102,9 +102,10 @@ _CLASSES: Final = (
     Class("time-out", "time-out", "farm", "Give the build more time: --timeout."),
     Class("silence", "silent for too long", "package", "The build wrote nothing for long: have it show its progress."),
     Class("too-large", "limit exceeded", "package", "The build exceeded a limit: {}."),
-    Class("disk-full", "disk full", "farm", "Make room in the build directory of the slave.", suspends=3),
+    Class("disk-full", "disk full", "farm", "Make room in the build directory of the slave.", suspends=1),
     Class("index-unreachable", "index unreachable", "farm", "Check network and proxy of the slave.", suspends=2),
-    Class("slave-broken", "slave broken", "farm", "Repair the slave: {}.", suspends=5),
+    Class("slave-broken", "slave broken", "farm", "Repair the slave: {}.", suspends=1),
+    Class("incomplete-python", "incomplete Python", "farm", "Install all of Python on the slave, with its headers (python3-dev): {}.", suspends=5),
     Class("lost", "lost", "farm", "The supervisor of the build was killed: see journalctl -k on the slave.", suspends=5),
     Class("master-fault", "fault of the master", "farm", "The master could not store the build: see its log."),
     Class("unknown", "unknown", "package", "Read the log: the farm does not know this failure."),

@@ -153,15 +153,14 @@ def _plain(log: str) -> str:
 
 def _notes(log: str) -> int:
     """Return where the notes of the farm begin, which are the last lines of *log*."""
-    start = len(log) - log.endswith("\n")
-    for _ in range(_NOTES):
-        line = log.rfind("\n", max(0, start - 4 * LONGEST), start) + 1
-        if (line == 0 and start > 4 * LONGEST) or not log.startswith(_NOTE, line):
+    begin = max(0, len(log) - _TAIL)
+    start = len(log)
+    lines = log[begin:].split("\n")
+    for text in reversed(lines[-_NOTES:]):
+        if text and not text.startswith(_NOTE):
             break
-        if line == 0:
-            return 0
-        start = line - 1
-    return start
+        start -= len(text) + 1
+    return max(start, begin)
 
 
 def _last_lines(log: str, begin: int, notes: int) -> list[Line]:
@@ -198,7 +197,7 @@ def _line(log: str, start: int, stop: int, notes: int) -> Line:
     text = log[start:stop]
     if "\x1b" in text:
         text = ESCAPE.sub("", text)
-    if start > notes or (start == notes == 0 and text.startswith(_NOTE)):
+    if start >= notes and text.startswith(_NOTE):
         where = "note"
     else:
         where = "any" if text[:1].isspace() else "pip"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from piwheels.core.targets import FIRST, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
     from piwheels.core.states import Instant, Pending
     from piwheels.master.logic.effects import Assignment
@@ -30,6 +30,13 @@ RETRY, LONGEST_RETRY, MAX_UNSTORED = 300.0, 86_400.0, 10_000
 MAX_QUEUE_AGE = 5.0
 #: The seconds after which a slave may confirm its own failure (sql/views/build_opinions.sql).
 DAY: Final = 86_400.0
+
+
+class _End(NamedTuple):
+    """When a build ended (monotonic), and the number of that attempt."""
+
+    at: float
+    attempt: int
 
 
 class Failure(NamedTuple):
@@ -81,7 +88,7 @@ class Queue:
         # The rows that were handed out, in case their slaves are lost.
         self._taken: dict[Assignment, Pending] = {}
         # When builds ended: rows that were read before may still contain them.
-        self._ended: dict[Job, dict[Target, float]] = {}
+        self._ended: dict[Job, dict[Target, _End]] = {}
         # Versions deleted since the last queue arrived: they may still be in it.
         self._deleted: set[tuple[str, str | None]] = set()
 
@@ -95,7 +102,7 @@ class Queue:
         self._ended = {
             job: recent
             for job, ended in self._ended.items()
-            if (recent := {t: at for t, at in ended.items() if instant.now - at < MAX_QUEUE_AGE})
+            if (recent := {t: e for t, e in ended.items() if instant.now - e.at < MAX_QUEUE_AGE})
         }
         for row in sorted(rows, key=_order):
             if self._is_over(row):
@@ -125,10 +132,12 @@ class Queue:
         now: float,
         avoid: Container[Assignment] = (),
         owner: str = "",
+        can: Callable[[Pending], bool] = lambda _: True,
     ) -> Assignment | None:
         """Remove and return the first build for one of *targets*, or ``None``.
 
-        What to *avoid* stays for other slaves, and so does what *owner* may not confirm. A version
+        What to *avoid* stays for other slaves, and so do what *owner* may not confirm, and the rows
+        that the slave cannot (*can*) build. A version
         that may begin with any target is built for the first one of *targets*.
         """
         found: tuple[Pending, Target, list[Pending]] | None = None
@@ -137,7 +146,8 @@ class Queue:
                 for row in rows:
                     if found is not None and _order(row) >= _order(found[0]):
                         break
-                    if self._is_free(row, target, now) and (*row[:2], target) not in avoid:
+                    free = self._is_free(row, target, now) and (*row[:2], target) not in avoid
+                    if free and can(row):
                         found = row, target, rows
                         break
         if found is None:
@@ -148,6 +158,10 @@ class Queue:
         assignment = *row[:2], target
         self._taken[assignment] = row
         return assignment
+
+    def taken(self, assignment: Assignment) -> Pending | None:
+        """Return the row of a build that was handed out."""
+        return self._taken.get(assignment)
 
     def sorted(self, targets: Iterable[Target]) -> list[Target]:
         """Return *targets* in the order of the farm's."""
@@ -189,8 +203,10 @@ class Queue:
     def _is_over(self, row: Pending) -> bool:
         """Return whether a build has ended since *row* was read that may have settled it."""
         ended = self._ended.get(row[:2])
-        return ended is not None and (
-            row.exclusive != "" or any(row.target in serving(target) for target in ended)
+        return ended is not None and any(
+            row.attempt.number <= end.attempt  # it is not what follows that build
+            and (row.exclusive != "" or row.target in serving(target))
+            for target, end in ended.items()
         )
 
     def waiting(self, target: Target, most: int) -> list[Pending]:
@@ -251,10 +267,11 @@ class Queue:
         stale = self.stale
         self.abandon(assignment)
         self.stale = stale  # the database reports the change itself
-        self._taken.pop(assignment, None)
+        row = self._taken.pop(assignment, None)
         if logged:
             self._unstored.pop(assignment, None)
-            self._ended.setdefault(assignment[:2], {})[assignment[2]] = now
+            end = _End(now, row.attempt.number if row else 0)
+            self._ended.setdefault(assignment[:2], {})[assignment[2]] = end
             return
         if len(self._unstored) >= MAX_UNSTORED:
             self._unstored.clear()

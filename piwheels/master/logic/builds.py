@@ -12,8 +12,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.codec import NoData
-from piwheels.core.faults import LOST, slave_fault
-from piwheels.core.states import BuildState, Pending, Phase, TransferState
+from piwheels.core.recipes import PLAIN
+from piwheels.core.states import BuildState, Pending, Phase, Retry, TransferState
+from piwheels.core.words import duration_text
+from piwheels.master.logic import cures
 from piwheels.master.logic.build_queue import Queue, failure_of, serving
 from piwheels.master.logic.console_events import outcome_of, skipped_outcome
 from piwheels.master.logic.effects import (
@@ -37,7 +39,16 @@ from piwheels.master.logic.grants import Grants
 from piwheels.master.logic.intake import Intake, Step
 from piwheels.master.logic.quotas import Quotas
 from piwheels.master.logic.sessions import Sessions
-from piwheels.master.logic.slave_state import answer, assignment_of, is_building, move
+from piwheels.master.logic.slave_state import (
+    answer,
+    assignment_of,
+    carries_out,
+    is_building,
+    memory_of,
+    move,
+    recipe_features,
+    release_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -69,6 +80,11 @@ class Builds(Sessions):
             label=slave.label, owner=slave.owner, platform=slave.target.platform,
         )  # fmt: skip
         slave.build_began, slave.doubtful = instant, False
+        if (row := self.queue.taken(assignment_of(slave))) is not None:
+            slave.build.recipe, slave.build.attempt = row.recipe, row.attempt
+            if not carries_out(slave, row.recipe):  # another version's (Fleet._can)
+                tried = *row.attempt.tried, cures.PLAINLY
+                slave.build.recipe, slave.build.attempt = PLAIN, row.attempt._replace(tried=tried)
         self.queue.start(assignment_of(slave))
         self.fitness.tries(slave, instant.now)
         self.grants.add(assignment_of(slave), slave.owner, instant.now)
@@ -147,7 +163,7 @@ class Builds(Sessions):
         builder = builder_of(slave)
         intake = Intake(
             build, slave.native_platform, slave.label, Step.TURN, builder=builder,
-            trusted=self.fitness.trusts(builder), lost=built.lost,
+            trusted=self.fitness.trusts(builder), lost=built.lost, ending=built.ending,
         )  # fmt: skip
         self.intakes[slave.slave_id] = intake
         self.quotas.ended(slave.owner)
@@ -155,25 +171,51 @@ class Builds(Sessions):
         return [*effects, *self._begin_next(intake.assignment, instant)]
 
     def _judge_failure(self, intake: Intake, instant: Instant) -> list[SlaveEffect]:
-        """Decide whether a failed build counts, and whether its slave gets further ones."""
-        builder, slave = intake.builder, self.by_number.get(intake.build.slave_id)
+        """Decide whether a failed build counts, what follows it, and about its slave."""
+        builder, build = intake.builder, intake.build
+        slave = self.by_number.get(build.slave_id)
         if builder is None or intake.judged:
             return []
         intake.judged = True
-        others = slave is not None and self._has_others(slave, instant.now)
         first = self.queue.failure(intake.assignment)
         intake.confirms = first is not None
-        fault = LOST if intake.lost else slave_fault(intake.build.output)
-        put_off = self.fitness.failed(
-            builder, intake.assignment, fault, instant.now, others=others,
+        diagnosis = intake.diagnose()
+        why = self.fitness.failed(
+            builder, intake.assignment, diagnosis, instant.now,
             confirms=first is not None and first.owner != builder.owner,
         )  # fmt: skip
+        build.counts = not why
         effects: list[SlaveEffect] = []
-        if put_off is not None and intake.step is Step.TURN:
-            intake.put_off = put_off
-            text = f"failed to build {intake}, which will be built again: {put_off.reason}"
-            effects.append(Warn(intake.build.slave_id, intake.label, text))
+        if build.counts and intake.confirms:
+            pass  # its cures were tried after the first failure
+        elif why and diagnosis.about.fault != "farm":  # its slave is in quarantine
+            again = build.attempt._replace(number=max(build.attempt.number, 1))
+            build.retry = Retry(again, build.recipe, timedelta(0))
+        else:
+            place = self._place(slave, intake, instant.now)
+            build.retry = cures.next_attempt(diagnosis, build.recipe, build.attempt, place)
+            build.counts |= build.retry is None
+        if not build.counts and build.retry is not None:
+            text = f"failed to build {intake}, which does not count: {why}"
+            effects.append(Warn(build.slave_id, intake.label, text + _what_follows(build.retry)))
         return [*effects, *self._report_fitness(intake, instant)]
+
+    def _place(self, slave: SlaveState | None, intake: Intake, now: float) -> cures.Place:
+        """Return where the build of *intake* failed, and what slaves for its target can do."""
+        target = intake.build.target
+        able = [
+            each
+            for each in self.slaves.values()
+            if any(offer.target == target for offer in each.offers)
+        ]
+        return cures.Place(
+            intake.label,
+            slave is not None and self._has_others(slave, now),
+            frozenset().union(*map(recipe_features, able)),
+            max(map(memory_of, able), default=0),
+            timedelta(0) if slave is None else slave.build_timeout,
+            "" if slave is None else release_of(slave),
+        )
 
     def _report_fitness(self, intake: Intake | None, instant: Instant) -> list[SlaveEffect]:
         """Report who gets no work now, or gets work again, and what does not count any more.
@@ -207,10 +249,11 @@ class Builds(Sessions):
         if build.status:
             self.fitness.succeeded(builder, intake.assignment, instant.now)
             return self._report_fitness(intake, instant)
-        effects = self._judge_failure(intake, instant)  # if the master has refused its files
+        if not build.counts:
+            return []
         claims = intake.is_certain
         self.fitness.stored(builder, intake.assignment, build.build_id, claims=claims)
-        return [*effects, *self._report_fitness(intake, instant)]
+        return self._report_fitness(intake, instant)
 
     def _has_others(self, slave: SlaveState, now: float) -> bool:
         """Return whether slaves of other machines build for the target of *slave*."""
@@ -274,6 +317,7 @@ class Builds(Sessions):
         if failure and not failure.may_confirm(slave.owner, instant.now):
             return self._lose(slave, "another slave has to confirm its failure", instant)
         slave.doubtful = False
+        slave.build.recipe, slave.build.attempt = found.recipe, found.attempt
         return [] if intake is None else self._proceed(intake, intake.begin(), instant)
 
     def _proceed(
@@ -283,7 +327,9 @@ class Builds(Sessions):
         slave_id = intake.build.slave_id
         slave = self.by_number.get(slave_id)
         effects = with_history(slave, decided)
-        failed = intake.step in (Step.LOG, Step.PUT_OFF) and not intake.build.status
+        failed = intake.step is Step.LOG and not intake.build.status
+        if failed:
+            effects = [*self._judge_failure(intake, instant), *effects]
         if failed and self.queue.active[intake.assignment] > 1:  # the other slave's build decides
             effects = [each for each in effects if not isinstance(each, LogBuild)]
             intake.step = Step.ENDED
@@ -393,6 +439,20 @@ def _validate_slave(slave: SlaveState, intake: Intake | None) -> None:
     assert (slave.transfer is not None) == (phase is Phase.SENDING or verifies)  # noqa: S101
     assert slave.history, "a slave has no history"  # noqa: S101
     assert slave.history[-1].state == phase  # noqa: S101
+
+
+def _what_follows(retry: Retry) -> str:
+    """Return what follows a failure that does not count, as the end of a sentence."""
+    slaves = cures.farm_row(retry.attempt)
+    row = (
+        f" ({len(slaves)} slaves in a row: {', '.join(slaves)})"
+        if len(slaves) >= cures.SLAVES
+        else ""
+    )
+    if retry.delay is None:
+        return f"{row}; it waits for an operator (piw-rebuild version)"
+    when = duration_text(retry.delay)
+    return f"{row}; it is built again {f'in {when}' if retry.delay else 'now'}"
 
 
 def lease_of(slave: SlaveState) -> GrantLease:

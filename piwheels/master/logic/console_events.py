@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from piwheels.core.protocols import BuildOutcome
+from piwheels.core.text import clean
 from piwheels.master.logic.effects import Publish
 from piwheels.master.logic.slave_state import assignment_of
 
@@ -56,8 +57,12 @@ def outcome_of(intake: Intake, ended: datetime) -> BuildOutcome | None:
     build = intake.build
     if build.build_id is None:
         return None
+    found, retry = build.diagnosis, build.retry
     return BuildOutcome(
         build.build_id, build.slave_id, intake.label, build.package, build.version, build.abi_tag,
         "ok" if build.status else "failed", build.duration, len(build.files), ended,
-        again=not (build.final or intake.confirms),
+        again=not (build.final or intake.confirms or build.retry) and build.counts,
+        platform=build.platform, reason=found.reason, subject=clean(found.subject, 200),
+        cause=clean(found.cause, 8192), counts=build.counts, recipe="; ".join(build.recipe.words),
+        retry_at=None if retry is None or retry.delay is None else ended + retry.delay,
     )  # fmt: skip

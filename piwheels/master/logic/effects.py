@@ -111,22 +111,11 @@ class Verify(NamedTuple):
     package: str
 
 
-class PutOff(NamedTuple):
-    """Why a failed build should not count: its slave seems to be at fault.
-
-    The failure number *tries* of its version counts all the same (``None``: no failure does).
-    """
-
-    reason: str
-    tries: int | None
-
-
 class LogBuild(NamedTuple):
-    """Commit the build to the database, or *put* it *off* there."""
+    """Commit the build to the database."""
 
     slave_id: int
     build: BuildState
-    put_off: PutOff | None = None
 
 
 class BuildStored(NamedTuple):

@@ -17,13 +17,12 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from piwheels.core.database.rows import Quarantine
-from piwheels.master.logic.effects import PutOff
 from piwheels.master.logic.quotas import name_of, quota_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Set
 
-    from piwheels.core.faults import Fault
+    from piwheels.core.diagnosis import Diagnosis
     from piwheels.core.states import SlaveState
     from piwheels.master.logic.effects import Assignment
 
@@ -147,40 +146,32 @@ class Fitness:
         self,
         builder: Builder,
         assignment: Assignment,
-        fault: Fault | None,
+        diagnosis: Diagnosis,
         now: float,
         *,
-        others: bool,
         confirms: bool = False,
-    ) -> PutOff | None:
-        """Record a failed build; return why it should not count, or ``None`` if it should.
+    ) -> str:
+        """Record a failed build; return why it does not count, or ``""`` if it does.
 
-        *fault* is that of its slave (``None``: it seems to have none). *others*: other slaves can
-        build for this ABI. A failure that *confirms* that of another
-        owner does not speak against its slave. The slave may get no work afterwards.
+        A failure that *confirms* that of another owner does not speak against its slave. The slave
+        may get no work afterwards.
         """
         records = [self._record(each) for each in _both(builder)]
         for record in records if not confirms else ():
             record.failed(assignment, builder.identity)
-        put_off = self._judge(builder, records, fault, now, others=others)
-        if put_off is not None:
+        why = self._judge(builder, records, diagnosis, now)
+        if why:
             tried = records[0].tried
             tried[assignment] = None
             if len(tried) > MAX_TRIED:
                 del tried[next(iter(tried))]
-        return put_off
+        return why
 
     def _judge(
-        self,
-        builder: Builder,
-        records: list[_Record],
-        fault: Fault | None,
-        now: float,
-        *,
-        others: bool,
-    ) -> PutOff | None:
-        own = records[0]
-        own.faults = own.faults + 1 if fault else 0
+        self, builder: Builder, records: list[_Record], diagnosis: Diagnosis, now: float
+    ) -> str:
+        own, about = records[0], diagnosis.about
+        own.faults = own.faults + 1 if about.suspends else 0
         self._find_rows(builder, now)
         held = [record for record in records if record.quarantined]
         for each, record in zip(_both(builder), records, strict=True):
@@ -188,13 +179,14 @@ class Fitness:
                 record.suspend(record.reason, now)
                 self._news.append(each)
         if held:
-            return PutOff(held[0].reason, None)
-        if fault is None:
-            return None
-        if own.faults >= fault.suspends:
-            own.suspend(str(fault), now)
+            return held[0].reason
+        if about.fault != "farm":
+            return ""
+        why = f"{about.title} ({diagnosis.sentence.rstrip('.')})"
+        if own.faults >= about.suspends > 0:
+            own.suspend(why, now)
             self._news.append(builder)
-        return PutOff(str(fault), fault.tries) if fault.is_certain or others else None
+        return why
 
     def _find_rows(self, builder: Builder, now: float) -> None:
         """Put a slave, or its owner, into quarantine if too many builds in a row have failed."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import random
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.errors import BadMessage, one_line
@@ -18,6 +19,7 @@ from piwheels.core.protocols import Built, Rejection, SlaveOutput
 from piwheels.core.states import Phase, SlaveInfo, SlaveState, TransferState
 from piwheels.core.transfers import MIN_RATE
 from piwheels.core.words import size_text
+from piwheels.master.logic import cures
 from piwheels.master.logic.build_queue import serving
 from piwheels.master.logic.builds import MAX_DURATION, Builds, lease_of, warning, with_history
 from piwheels.master.logic.effects import (
@@ -36,6 +38,7 @@ from piwheels.master.logic.sessions import RECONNECT
 from piwheels.master.logic.slave_state import (
     assignment_of,
     build_to_resume,
+    carries_out,
     emulated_by,
     is_level_1,
     lacks_of,
@@ -46,7 +49,7 @@ from piwheels.master.logic.slave_state import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Set
 
-    from piwheels.core.states import Instant, Offer
+    from piwheels.core.states import Instant, Offer, Pending
     from piwheels.core.targets import Target
     from piwheels.master.logic.effects import Assignment
 
@@ -226,7 +229,10 @@ class Fleet(Builds):
             effects.append(Publish(slave.slave_id, instant.at, "HELLO", slave.info))
         self._assign(slave, job, instant)
         self.quotas.leased(slave.owner, instant.now)
-        order = job if len(slave.offers) == 1 else (*job, offer.abi, offer.platform)
+        assert slave.build is not None  # noqa: S101 (it was assigned)
+        recipe = slave.build.recipe
+        order = job if len(slave.offers) == 1 and not recipe.features else (*job, *offer[1:])
+        order = (*order, recipe) if recipe.features else order
         return [*effects, *self._reply(slave, instant, "BUILD", order), lease_of(slave)]
 
     def _open_offers(self, slave: SlaveState, now: float) -> list[Offer]:
@@ -268,8 +274,19 @@ class Fleet(Builds):
         order = sorted(
             self.queue.sorted(by_target), key=lambda each: by_target[each].platform in emulated
         )
-        found = self.queue.next(order, now, avoid, slave.owner)
+        found = self.queue.next(order, now, avoid, slave.owner, partial(self._can, slave))
         return None if found is None else (found[:2], by_target[found[2]])
+
+    def _can(self, slave: SlaveState, row: Pending) -> bool:
+        """Return whether *slave* can build *row* with its recipe, or should without.
+
+        A recipe that worked for another version is left out if no slave can carry it out.
+        """
+        if carries_out(slave, row.recipe):
+            return True
+        return row.attempt.tried == (cures.PROJECT,) and not any(
+            carries_out(other, row.recipe) for other in self.slaves.values()
+        )
 
     def do_wait(self, slave: SlaveState, instant: Instant) -> list[SlaveEffect]:
         """Reply to the heartbeat of a slave that can begin no build now."""

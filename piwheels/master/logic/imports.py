@@ -169,7 +169,7 @@ class Import(Intake):
     def _wait(self, why: str) -> list[IntakeEffect]:
         return self._reject(why)  # the tool waits for an answer, and its user can repeat the import
 
-    def _reject(self, why: str) -> list[IntakeEffect]:
+    def _reject(self, why: str, reason: str = "") -> list[IntakeEffect]:
         self.reason = why
         self.step = Step.KNOWN
         warning = Warn(self.number, self.label, f"{self} was not imported: {why}")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.version import Version
 
+from piwheels.core.diagnosis import Diagnosis, diagnose
 from piwheels.core.errors import (
     BadWheel,
     DatabaseError,
@@ -26,7 +27,7 @@ from piwheels.core.errors import (
     Unavailable,
     should_log,
 )
-from piwheels.core.faults import certain_cause
+from piwheels.core.recipes import PLAIN
 from piwheels.core.states import MAX_FETCHES
 from piwheels.core.text import CONTROL_IN_LINES
 from piwheels.core.wheels import serving
@@ -38,6 +39,7 @@ from piwheels.core.wheels.tags import (
     suits,
     with_build_tag,
 )
+from piwheels.master.logic import cures
 from piwheels.master.logic.effects import (
     AskPublished,
     Assignment,
@@ -55,7 +57,6 @@ if TYPE_CHECKING:
     from piwheels.core.database.rows import Published
     from piwheels.core.states import BuildState, FileState
     from piwheels.core.wheels.tags import WheelName
-    from piwheels.master.logic.effects import PutOff
     from piwheels.master.logic.fitness import Builder
 
 #: How often a file is requested before its build counts as failed.
@@ -80,7 +81,6 @@ class Step(StrEnum):
     EXPECT = "expect"  # from FileJuggler: ready for a file
     SENT = "sent"  # from the slave: the file is sent
     VERIFY = "verify"  # from FileJuggler: the file is published
-    PUT_OFF = "put-off"  # from the database: whether the failed build need not count
     LOG = "log"  # from the database: the build is committed
     KNOWN = "known"  # from the database: which published files it knows (to undo an import)
     WITHDRAW = "withdraw"  # from FileJuggler: the others are removed (to undo an import)
@@ -121,6 +121,10 @@ def reason_to_reject(build: BuildState, platform: str | None) -> str | None:
             return reason_unusable(parts, build.abi_tag)
         if state.trial is not None and state.trial.installs is False:
             return f"pip cannot install {name}: {state.trial.why}"
+        if build.recipe != PLAIN and (state.trial is None or not state.trial.works):
+            return (
+                f"{name} is made with a recipe, and was not installed and imported: {state.trial}"
+            )
     return None
 
 
@@ -200,15 +204,14 @@ class Intake:
     #: Whether the database was unavailable, and has to be asked again at the next :meth:`retry`.
     unanswered: bool = False
     published: Mapping[str, str] = field(default_factory=dict)
-    #: Why the build, which has failed, should not count.
-    put_off: PutOff | None = None
     #: Its slave, and whether a failure is final if its log shows a certain cause; whether it has
     #: been judged.
     builder: Builder | None = None
     trusted: bool = True
     judged: bool = False
-    #: Whether its supervisor was killed.
+    #: Whether its supervisor was killed, and how its pip ended.
     lost: bool = False
+    ending: str = ""
     #: Whether it is the second failure of its version, which settles the result.
     confirms: bool = False
     #: Whether handling it has raised an unexpected error.
@@ -221,12 +224,12 @@ class Intake:
     @property
     def needs_slave(self) -> bool:
         """Whether the slave still has to send something."""
-        return self.step not in (Step.PUT_OFF, Step.LOG, Step.ENDED)
+        return self.step not in (Step.LOG, Step.ENDED)
 
     @property
     def is_certain(self) -> bool:
         """Whether a failure has a cause that another slave would not change."""
-        return self.refused or (not self.lost and certain_cause(self.build.output) is not None)
+        return self.refused or self.build.diagnosis.about.certain
 
     @property
     def assignment(self) -> Assignment:
@@ -250,7 +253,7 @@ class Intake:
             self._mark_failed(why)
         if not self.build.status:
             self.build.files.clear()
-            return self._log() if self.put_off is None else self._put_off(self.put_off)
+            return self._log()
         self.step = Step.PUBLISHED
         return [self._ask_published()]
 
@@ -265,18 +268,13 @@ class Intake:
             case Step.PUBLISHED if error is None:
                 self.published, self.tries = {**result.retired, **result.files}, 0
                 if why := self._reason_to_hold(result):
-                    return self._reject(why)
+                    return self._reject(why, "held-back")
                 return self._expect()
             case Step.EXPECT if error is None:
                 self.step = Step.SENT
                 return []
             case Step.VERIFY if error is None:
                 return self._placed(result)
-            case Step.PUT_OFF if result:
-                self.step = Step.ENDED
-                return []
-            case Step.PUT_OFF:
-                return self._log()  # it was put off too often; or the database will report why
             case Step.LOG if error is None:
                 self.build.build_id = result
                 self.step = Step.ENDED
@@ -299,7 +297,7 @@ class Intake:
             text = f"build of {self} could not be stored, and is put off: {why}"
             return [Warn(self.build.slave_id, self.label, text)]
         self.faulty = True
-        return self._reject(why)
+        return self._reject(why, "master-fault")
 
     def retry(self) -> list[IntakeEffect]:
         """Ask the database again if it was unavailable."""
@@ -348,7 +346,8 @@ class Intake:
             return self._wait(str(error))
         if not retry or self.tries >= MAX_TRIES:
             self.refused = code in CONTENT_FAULTS
-            return self._reject(f"{self.current.filename} was refused: {error}")
+            reason = "wheel-refused" if self.refused else "master-fault"
+            return self._reject(f"{self.current.filename} was refused: {error}", reason)
         text = f"{self.current.filename} has to be sent again: {error}"
         return [Warn(self.build.slave_id, self.label, text), *self._expect()]
 
@@ -361,14 +360,12 @@ class Intake:
         text = f"keeps its build of {self}, and is asked for it again: {why}"
         return [Warn(self.build.slave_id, self.label, text)]
 
-    def _put_off(self, why: PutOff) -> list[IntakeEffect]:
-        self.step = Step.PUT_OFF
-        return [LogBuild(self.build.slave_id, self.build, why)]
-
     def _log(self) -> list[IntakeEffect]:
         self.step = Step.LOG
         self.tries = 0
         self.build.final = self.build.status or (self.trusted and self.is_certain)
+        if self.build.status:
+            self.build.keeps = cures.kept(self.build.recipe)
         # A file may be published under another name than the slave gave it.
         self.build.files = {state.filename: state for state in self.build.files.values()}
         return [LogBuild(self.build.slave_id, self.build)]
@@ -393,8 +390,8 @@ class Intake:
         self.unanswered = True
         return [Warn(self.build.slave_id, self.label, f"build of {self} has to wait: {why}")]
 
-    def _reject(self, why: str) -> list[IntakeEffect]:
-        self._mark_failed(why)
+    def _reject(self, why: str, reason: str = "wheel-refused") -> list[IntakeEffect]:
+        self._mark_failed(why, reason)
         self.build.files.clear()
         return [
             Warn(self.build.slave_id, self.label, f"build of {self} failed: {why}"),
@@ -407,8 +404,20 @@ class Intake:
         text = f"build of {self} is dropped, and will be built again: {why}"
         return [Warn(self.build.slave_id, self.label, text)]
 
-    def _mark_failed(self, why: str) -> None:
+    def diagnose(self) -> Diagnosis:
+        """Find out why the build failed, if that is not known yet."""
+        if not self.build.diagnosis.reason:
+            self.build.output = sanitise_log(self.build.output)
+            self.build.diagnosis = (
+                Diagnosis("lost", confidence=1.0)
+                if self.lost
+                else diagnose(self.build.output, self.ending)
+            )
+        return self.build.diagnosis
+
+    def _mark_failed(self, why: str, reason: str = "wheel-refused") -> None:
         self.build.status = False
+        self.build.diagnosis = Diagnosis(reason, cause=why, confidence=1.0)
         self.build.output = f"{self.build.output.rstrip()}\n\npiwheels: {why}\n"
 
     def __str__(self) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from piwheels.core.conversations import slave_conversation
 from piwheels.core.errors import one_line
 from piwheels.core.protocols import LEVEL_1_ID
+from piwheels.core.recipes import Recipe
 from piwheels.core.states import Phase, Transition
 from piwheels.core.wheels.tags import canonical
 
@@ -71,6 +73,30 @@ def emulated_by(slave: SlaveState) -> list[str]:
     return emulated if slave.level > 0 and isinstance(emulated, list) else []
 
 
+def recipe_features(slave: SlaveState) -> frozenset[str]:
+    """Return the settings of recipes that a slave of level 1 can carry out, by its own report."""
+    names = (slave.features or {}).get("recipes")
+    known = names if slave.level > 0 and isinstance(names, list) else []
+    return frozenset(name for name in known if name in Recipe._fields)
+
+
+def carries_out(slave: SlaveState, recipe: Recipe) -> bool:
+    """Return whether a slave can build with *recipe*."""
+    return recipe.features <= recipe_features(slave) and recipe.memory <= memory_of(slave)
+
+
+def memory_of(slave: SlaveState) -> int:
+    """Return how many bytes one build of a slave may have, by its own report; 0: unknown."""
+    memory = (slave.features or {}).get("memory")
+    return memory if type(memory) is int and memory > 0 else 0
+
+
+def release_of(slave: SlaveState) -> str:
+    """Return the name of a slave's release of Debian, such as ``bookworm``; ``""``: unknown."""
+    match = re.search(r"\(([a-z]{1,40})\)", slave.os_version)
+    return match[1] if match else ""
+
+
 def receive(slave: SlaveState, msg: str, data: Any, instant: Instant) -> None:
     """Record a request. Raises ``BadMessage`` if it is not allowed in the slave's phase."""
     slave.replies = slave_conversation.replies(slave.phase, msg, slave.level)
@@ -84,7 +110,7 @@ def answer(slave: SlaveState, msg: str, data: Any, instant: Instant) -> None:
     Raises ``AssertionError`` for a reply that the protocol does not allow: that is a bug.
     """
     assert msg in slave.replies, f"{msg} is no reply to {slave.request} ({slave.phase})"  # noqa: S101
-    about = " ".join([msg, *data]) if msg == "BUILD" else msg
+    about = " ".join([msg, *data[:4]]) if msg == "BUILD" else msg
     move(slave, slave.replies[msg], f"{slave.request}: {about}", instant)
     slave.replies = {}
     if slave.reply != (msg, data):

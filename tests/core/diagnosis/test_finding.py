@@ -39,9 +39,9 @@ FARM = {
     "piwheels: this slave cannot reach the index: https://index.example/: 502": "index-unreachable",
     "piwheels: the build was killed from outside (did memory run out?)": "killed",
     "gcc: fatal error: Killed signal terminated program cc1plus": "out-of-memory",
-    "ModuleNotFoundError: No module named '_ctypes'": "slave-broken",
-    "src/x.c:1:10: fatal error: Python.h: No such file or directory": "slave-broken",
-    "x.c:1:10: fatal error: 'Python.h' file not found": "slave-broken",
+    "ModuleNotFoundError: No module named '_ctypes'": "incomplete-python",
+    "src/x.c:1:10: fatal error: Python.h: No such file or directory": "incomplete-python",
+    "x.c:1:10: fatal error: 'Python.h' file not found": "incomplete-python",
     "error: command 'x86_64-linux-gnu-gcc' failed: No such file or directory": "missing-compiler",
     "unable to execute 'gcc': No such file or directory": "missing-compiler",
     "configure: error: no acceptable C compiler found in $PATH": "missing-compiler",
@@ -177,6 +177,16 @@ def test_escape_sequences_and_quotation_marks_do_not_matter():
     assert diagnose(cause) == ("python-too-new", "exc_type", cause, 0.95)
 
 
+def test_a_long_list_of_excluded_versions_is_read_whole():
+    versions = "; ".join(f"1.{number} Requires-Python >=3.{number}" for number in range(300))
+    head = (
+        f"ERROR: Ignored the following versions that require a different python version: {versions}"
+    )
+    log = f"{head}\nERROR: No matching distribution found for toy==1.299\n"
+    assert len(head) > 2 * LONGEST
+    assert diagnose(log)[:2] == ("python-too-old", ">=3.299")
+
+
 PROBES = "  x.c:1:10: fatal error: ffi.h: No such file or directory\n  AttributeError: {}\n"
 
 
@@ -204,7 +214,7 @@ def test_the_version_of_python_matters():
     log = (
         "  Using pip 26.3 from /lib/pip (python 3.{})\n  ModuleNotFoundError: No module named {}\n"
     )
-    assert diagnose(log.format(11, "'distutils'")).reason == "slave-broken"
+    assert diagnose(log.format(11, "'distutils'")).reason == "incomplete-python"
     assert diagnose(log.format(12, "'distutils'"))[:2] == ("dependency-undeclared", "setuptools")
 
 

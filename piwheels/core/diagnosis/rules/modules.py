@@ -119,9 +119,9 @@ def _backend(match: re.Match[str], _: Context) -> str | None:
 RULES: Final = (
     Rule("windows-module", "unsupported-platform", "No module named ", _MODULE + rf"({_WINDOWS})'?$", "Windows only ({0})", SPECIFIC + 2),
     Rule("python-2-module", "python-2", "No module named ", _MODULE + rf"({_PYTHON_2})'?$", "{0}", SPECIFIC + 2, 0.95),
-    Rule("slave-without-module", "slave-broken", "No module named ", _MODULE + rf"({_COMPLETE})'?$", "its Python lacks {0}", SPECIFIC + 2),
-    Rule("slave-without-distutils", "slave-broken", "No module named ", _MODULE + r"(distutils(?:\.(?:core|util|command))?)'?$", _distutils_of_old_python, SPECIFIC + 2, 0.8),
-    Rule("slave-without-zlib", "slave-broken", "zlib not available", r"ZipImportError: can't decompress data; zlib not available", "its Python lacks zlib", SPECIFIC + 2, 0.9),
+    Rule("slave-without-module", "incomplete-python", "No module named ", _MODULE + rf"({_COMPLETE})'?$", "{0}", SPECIFIC + 2),
+    Rule("slave-without-distutils", "incomplete-python", "No module named ", _MODULE + r"(distutils(?:\.(?:core|util|command))?)'?$", _distutils_of_old_python, SPECIFIC + 2, 0.8),
+    Rule("slave-without-zlib", "incomplete-python", "zlib not available", r"ZipImportError: can't decompress data; zlib not available", "zlib", SPECIFIC + 2, 0.9),
     Rule("removed-standard-module", "python-too-new", "No module named ", _MODULE + rf"({_REMOVED})'?$", "{0}", SPECIFIC + 2, 0.95),
     Rule("missing-pip-module", "dependency-undeclared", "No module named ", r"(?:rror|python[\d.]*): No module named '?pip\b", "pip", SPECIFIC + 1, 0.6),
     Rule("own-module", "incomplete-source", "No module named ", _MODULE + r"([\w.]+)'?", own, SPECIFIC, 0.7),

@@ -89,10 +89,10 @@ _HEADER: Final = r"(?:fatal )?error: '?([^\s':]+)'?(?:: No such file or director
 
 RULES: Final = (
     # Headers
-    Rule("python-header", "slave-broken", "Python.h", r"error: '?(?:[\w.]+/)?Python\.h'?(?:: No such file| file not found)", "it lacks the headers of Python", SPECIFIC + 3, 0.9),
-    Rule("python-library", "slave-broken", "annot find -lpython", r"cannot find -l(python[\d.]+m?)\b", "it lacks lib{0}", SPECIFIC + 2, 0.9),
-    Rule("python-library-loaded", "slave-broken", "libpython", r"(libpython[\d.]+m?\.so[\d.]*): cannot open shared object file", "it lacks {0}", SPECIFIC + 2, 0.85),
-    Rule("python-headers-cmake", "slave-broken", "Development.Module", r"Could NOT find Python3?2? ?\(missing:.*\bDevelopment(?:\.Module)?", "it lacks the headers of Python", SPECIFIC + 1, 0.6),
+    Rule("python-header", "incomplete-python", "Python.h", r"error: '?(?:[\w.]+/)?Python\.h'?(?:: No such file| file not found)", "its headers", SPECIFIC + 3, 0.9),
+    Rule("python-library", "incomplete-python", "annot find -lpython", r"cannot find -l(python[\d.]+m?)\b", "lib{0}", SPECIFIC + 2, 0.9),
+    Rule("python-library-loaded", "incomplete-python", "libpython", r"(libpython[\d.]+m?\.so[\d.]*): cannot open shared object file", "{0}", SPECIFIC + 2, 0.85),
+    Rule("python-headers-cmake", "incomplete-python", "Development.Module", r"Could NOT find Python3?2? ?\(missing:.*\bDevelopment(?:\.Module)?", "its headers", SPECIFIC + 1, 0.6),
     Rule("missing-source", "incomplete-source", "o such file or directory", r"(?:fatal )?error: '?([^\s:]+)'?: No such file or directory", source, SPECIFIC + 2, 0.9),
     Rule("header-of-project", "dependency-undeclared", "rror: ", _HEADER, project, SPECIFIC + 2, 0.95),
     Rule("header-of-other-system", "unsupported-platform", "rror: ", _HEADER, foreign, SPECIFIC + 2, 0.85),

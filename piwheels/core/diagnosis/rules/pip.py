@@ -22,6 +22,8 @@ from piwheels.core.diagnosis.rule import (
 
 _ASKED: Final = re.compile(r"No matching distribution found for \S+?==(\S+)")
 _EXCLUDED: Final = re.compile(r"(?:^|[;:] ?)([^\s;]+) Requires-Python ([^;]+)")
+#: How long the list of excluded versions may be, in characters.
+_LONG: Final = 100_000
 _NESTED: Final = re.compile(r"\n +ERROR: (?:Failed building wheel for|Failed to build) '?([\w.-]+)")
 
 
@@ -31,7 +33,7 @@ def _allows_newer(specifier: str, python: str) -> bool | None:
         wanted, this = SpecifierSet(specifier), Version(python)
     except (InvalidSpecifier, InvalidVersion):
         return None
-    newer = [f"{this.major}.{this.minor + step}" for step in range(1, 40)]
+    newer = [f"{this.major}.{this.minor + step}" for step in range(1, 400)]
     return any(wanted.contains(each) for each in newer)
 
 
@@ -47,10 +49,11 @@ def newer(match: re.Match[str], _: Context) -> str | None:
 
 def _excluded(match: re.Match[str], around: Context) -> str | None:
     """Return the Pythons that the requested version requires, from the list of the excluded ones."""
-    asked = _ASKED.search(around.after(100_000))
+    asked = _ASKED.search(around.after(_LONG))
     if asked is None:
         return None
-    return dict(_EXCLUDED.findall(match[1])).get(asked[1], "").strip() or None
+    listed = match[1] + around.after(_LONG).partition("\n")[0]
+    return dict(_EXCLUDED.findall(listed)).get(asked[1], "").strip() or None
 
 
 def excluded_older(match: re.Match[str], around: Context) -> str | None:
