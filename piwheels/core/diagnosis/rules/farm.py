@@ -82,6 +82,7 @@ RULES: Final = (
     Rule("no-space", "disk-full", "No space left on device",
          r"(?:\[Errno 28\] No space left on device(?:$|: '[^']*'$)|^(?!.*\bwarning\b)[^\"]*: No space left on device\.?$)", "", RESOURCE, 0.9),
     Rule("no-space-rust", "disk-full", "(os error 28)", r"No space left on device \(os error 28\)", "", RESOURCE, 0.9),
+    Rule("database-full", "disk-full", "disk is full", r"OperationalError: database or disk is full", "", RESOURCE, 0.85),
     Rule("quota", "disk-full", "Disk quota exceeded", r"(?:^|[:\]] )Disk quota exceeded(?:$|: '[^']*'$)", "", RESOURCE, 0.9),
     Rule("read-only", "disk-full", "Read-only file system", r"\[Errno 30\] Read-only file system: '?(/tmp|/var/tmp)\b", "", RESOURCE, 0.7),
     Rule("compiler-killed", "out-of-memory", "Killed signal terminated program",

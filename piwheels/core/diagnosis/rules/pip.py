@@ -84,6 +84,8 @@ _IGNORED: Final = (
 RULES: Final = (
     # The project does not support this Python.
     Rule("requires-older-python", "python-too-new", "requires a different Python", "^" + _DIFFERENT, older, VERDICT, 0.95, "pip"),
+    Rule("running-python-older", "python-too-old", "but the running Python is", r"requires Python '(>[^']*)' but the running Python is", "{0}", SPECIFIC + 1, 0.93),
+    Rule("running-python", "python-too-new", "but the running Python is", r"requires Python '([^']*)' but the running Python is", "{0}", SPECIFIC + 1, 0.85),
     Rule("requires-newer-python", "python-too-old", "requires a different Python", "^" + _DIFFERENT, newer, VERDICT, 0.95, "pip"),
     Rule("index-requires-older-python", "python-too-new", "ERROR: Ignored the following", _IGNORED, excluded_older, VERDICT, 0.95, "pip"),
     Rule("index-requires-newer-python", "python-too-old", "ERROR: Ignored the following", _IGNORED, excluded_newer, VERDICT, 0.95, "pip"),

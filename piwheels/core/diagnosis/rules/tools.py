@@ -113,9 +113,10 @@ _CYTHON_3: Final = (
 
 RULES: Final = (
     # setuptools
+    Rule("use-2to3-attribute", "tools-too-new", "use_2to3", r"has no attribute 'use_2to3'", "setuptools<58", 50, 0.9),
     Rule("use-2to3", "tools-too-new", "use_2to3", r"(?:use_2to3(?:_\w+)? is (?:invalid|no longer supported)|unexpected keyword argument 'use_2to3)", "setuptools<58", 50, 0.98),
     Rule("ez-setup", "tools-too-new", "ez_setup.py", r'File "[^"]*\bez_setup\.py", line \d+, in (?:_do_download|download_setuptools|use_setuptools|_clean_check|download_file\w*)', "setuptools<58", 58, 0.8),
-    Rule("legacy-version", "tools-too-new", "Invalid version", r"InvalidVersion: Invalid version: '(?:[^']*)'", "setuptools<66", 50, 0.85),
+    Rule("legacy-version", "tools-too-new", "Invalid version", r"InvalidVersion: Invalid version: ", "setuptools<66", 50, 0.85),
     Rule("legacy-specifier", "tools-too-new", "InvalidSpecifier", r"InvalidSpecifier: Invalid specifier", "setuptools<66", 50, 0.8),
     Rule("invalid-requirements", "tools-too-new", "setup command: '", r"error in .* setup command: '(?:install_requires|extras_require|tests_require|setup_requires|python_requires)' must be", "setuptools<66", 50, 0.75),
     Rule("metadata-version", "tools-too-new", "setup command: ", r"error in .* setup command: (?:'[^']*' is an invalid (?:value|PEP 440)|Invalid version)", "setuptools<66", 50, 0.75),
@@ -138,6 +139,8 @@ RULES: Final = (
     Rule("distutils-ccompiler", "tools-too-new", "has no attribute ", r"(?:module 'distutils(?:\.\w+)*'|'(?:Unix)?C?Compiler' object) has no attribute '(\w+)'", "setuptools<60", LIKELY, 0.6),
     Rule("numpy-ccompiler", "tools-too-new", "name 'CCompiler'", r"NameError: name 'CCompiler' is not defined", "setuptools<74", 50, 0.7),
     Rule("distutils-simple", "tools-too-new", "CCompiler", r"(?:CCompiler_\w+|CCompiler\.\w+)\(\) (?:got an unexpected keyword|missing \d+ required)", "setuptools<60", 50, 0.7),
+    Rule("setup-configuration", "invalid-metadata", "InvalidConfigError: ", r"setuptools\.errors\.InvalidConfigError: (.*)", "{0}", 48, 0.8),
+    Rule("pyproject-validation", "invalid-metadata", "ValidationError: ", r"ValidationError: (`(?:project|tool|build-system)[^`]*`.*)", "{0}", 50, 0.85),
     Rule("license-expression", "invalid-metadata", "License classifiers", r"License classifiers have been (?:superseded|deprecated)", "license classifiers and a license expression", 50, 0.8),
     Rule("license-table", "tools-too-old", "project.license", r"configuration error: `project\.license` must be valid", "setuptools>=77", 50, 0.9),
     Rule("pyproject-invalid", "invalid-metadata", "pyproject.toml config", r"invalid pyproject\.toml config: [`'](.*?)[`']", "{0}", 50, 0.9),
