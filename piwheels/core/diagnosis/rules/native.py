@@ -130,6 +130,7 @@ RULES: Final = (
     Rule("development-files", "missing-library", "evelopment files", r"\b([A-Za-z][\w+-]{0,30}) (?:development|header) files (?:were |are |is )?(?:not found|missing|required|not installed)", "{0}", SPECIFIC - 1, 0.85),
     Rule("configure-library", "missing-library", "configure: error: ", r"configure: error: [`'\"]?(lib\w[\w.+-]*)[`'\"]? (?:is |was )?(?:not found|required|missing|needed)", "{0}", LIKELY + 1, 0.85),
     Rule("cmake-library-message", "missing-cmake", "ould not find ", r"^Could not find ([A-Z][\w+]*)[.,!]?$", _after("CMake Error"), LIKELY, 0.75),
+    Rule("installation", "missing-library", "nstallation", r"(?:[Cc](?:ould|an) ?not|[Cc]an't|[Cc]ouldn't|[Uu]nable to|[Dd]id not) (?:find|locate) (?:a |an |the |any )?(?:local |valid |suitable )?([A-Z][\w+-]{0,30}(?: [A-Z]\w{0,30})?) installation", "{0}", SPECIFIC - 1, 0.85),
     Rule("headers-not-found", "missing-library", "eaders", r"(?:did not find|[Cc]ould not find|[Cc]annot find|[Uu]nable to find)(?: the)? (\w+) headers", "{0}", SPECIFIC, 0.85),
     # pkg-config
     Rule("pkgconfig-requirements", "missing-pkgconfig", "ackage requirements (", r"Package requirements \(([\w.+-]+)", "{0}", SPECIFIC + 2, 0.97),
