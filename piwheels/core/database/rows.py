@@ -8,6 +8,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, NotRequired, TypedDict
 
+from piwheels.core.recipes import Recipe  # noqa: TC001 (the schema of a call)
+
 #: The skip reason of versions without a source distribution.
 BINARY_ONLY: Final = "binary only"
 
@@ -59,6 +61,20 @@ class PositionRow(NamedTuple):
     popularity: int
     urgency: str
     failed_at: datetime | None
+
+
+class PlaceRow(NamedTuple):
+    """The *place* of a version among *of* builds in the queue of a target (``None``: far behind).
+
+    With the *label* of a slave, it says instead that this slave builds the version for the target.
+    """
+
+    version: str
+    platform: str
+    abi_tag: str
+    place: int | None
+    of: int
+    label: str
 
 
 class Quarantine(NamedTuple):
@@ -184,6 +200,34 @@ class FailedBuild(NamedTuple):
     abi_tag: str
     built_at: datetime
     cause: str
+
+
+class StandingFailure(NamedTuple):
+    """A failure that stands, of a build with *recipe*.
+
+    *failed* are all recipes with which the version has failed for the target. *held*: the attempt
+    after a failure of the farm waits for an operator.
+    """
+
+    build_id: int
+    package: str
+    version: str
+    platform: str
+    abi_tag: str
+    reason: str
+    subject: str
+    recipe: Recipe
+    failed: list[Recipe]
+    held: bool
+
+
+class NewAttempt(NamedTuple):
+    """A failed build that is to be tried again with *recipe*, as attempt *number* after *tried*."""
+
+    build_id: int
+    number: int
+    tried: tuple[str, ...]
+    recipe: Recipe
 
 
 class Activity(NamedTuple):
