@@ -50,15 +50,7 @@ class Recipes(Client):
         that are to be tried again later. Builds without a platform are left out.
         """
         rows = self._rows("get_standing", clean(after[0]), after[1], clean(last), planned, limit)
-        return [
-            StandingFailure(
-                *row[:7],
-                recipe=readable(row[7], row[1]),
-                failed=list(_all(row[8], row[1])),
-                held=row[9],
-            )
-            for row in rows
-        ]
+        return [_standing(row) for row in rows]
 
     def retry_builds(self, attempts: Sequence[NewAttempt]) -> list[str]:
         """Have failed builds tried again, unless that is in the queue already.
@@ -75,6 +67,12 @@ class Recipes(Client):
             for each in attempts
         ]
         return self._column("retry_builds", json.dumps(rows))
+
+
+def _standing(row: Sequence[Any]) -> StandingFailure:
+    *about, recipe, failed, held = row
+    package, values = row[1], [*about, readable(recipe, row[1])]
+    return StandingFailure._make([*values, list(_all(failed, package)), held])
 
 
 def _all(contents: Sequence[Mapping[str, Any]], package: str) -> Iterator[Recipe]:
