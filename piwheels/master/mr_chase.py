@@ -450,9 +450,8 @@ class MrChase(PausingTask):
         if not self._rewritings or asked is not self._rewritings[0]:
             return  # the request has failed already
         if result.error is not None:
-            self.logger.error("could not do REBUILD: %s", result.error)
             self._rewritings.popleft()
-            self._tools.send_addr_msg(asked.addr, "ERROR", one_line(result.error))
+            self._failed(asked.addr, "REBUILD", result.error)
         elif asked.in_flight:
             return
         self._rewrite_some()
@@ -528,7 +527,7 @@ class MrChase(PausingTask):
 
     def _got_standing(self, asked: _Cures, result: Result[list[StandingFailure]]) -> None:
         if result.error is not None:
-            self._cures_failed(asked, result.error)
+            self._failed(asked.addr, "CURE", result.error)
             return
         found = result.value
         is_end = len(found) < PART
@@ -542,14 +541,10 @@ class MrChase(PausingTask):
 
     def _cured(self, asked: _Cures, result: Result[list[str]]) -> None:
         if result.error is not None:
-            self._cures_failed(asked, result.error)
+            self._failed(asked.addr, "CURE", result.error)
             return
         asked.packages.update(result.value)
         self._next_cures(asked)
-
-    def _cures_failed(self, asked: _Cures, error: Exception) -> None:
-        self.logger.error("could not do CURE: %s", error)
-        self._tools.send_addr_msg(asked.addr, "ERROR", one_line(error))
 
     # Questions ------------------------------------------------------------------------------
 
@@ -566,6 +561,11 @@ class MrChase(PausingTask):
         places = places_of(self.db.get_places(data["name"], chosen), targets)
         release = next((each.release for each in self._abilities() if each.release), "")
         return WhyAnswer(why(data, targets, places, release), len(versions) - len(chosen))
+
+    def _failed(self, addr: bytes, msg: str, error: Exception) -> None:
+        """Reply that the request *msg*, whose answer is late, could not be carried out."""
+        self.logger.error("could not do %s: %s", msg, error)
+        self._tools.send_addr_msg(addr, "ERROR", one_line(error))
 
     # Files ----------------------------------------------------------------------------------
 
