@@ -73,24 +73,30 @@ class RecipeConfig(Common):
     constraint: list[str] = option(
         default=[], metavar="REQUIREMENT",
         help="for set: limit the versions of what the build requires: 'setuptools<58' (can be"
-        " repeated, as the next ones)",
+        " repeated)",
     )  # fmt: skip
     requires: list[str] = option(
-        default=[], metavar="REQUIREMENT", help="for set: the build requires this, too: numpy"
+        default=[],
+        metavar="REQUIREMENT",
+        help="for set: the build requires this, too: numpy (can be repeated)",
     )
     apt: list[str] = option(
         default=[], metavar="PACKAGE",
-        help="for set: a package of Debian that only this build sees: libfoo-dev",
+        help="for set: a package of Debian that only this build sees: libfoo-dev (can be repeated)",
     )  # fmt: skip
     env: list[str] = option(
         default=[], metavar="NAME=VALUE", parse=_variable,
-        help="for set: a variable of the environment",
+        help="for set: a variable of the environment (can be repeated)",
     )  # fmt: skip
     pip_option: list[str] = option(
-        default=[], metavar="OPTION", help="for set: an option of pip: --pip-option=--pre"
+        default=[],
+        metavar="OPTION",
+        help="for set: an option of pip: --pip-option=--pre (can be repeated)",
     )
     host: list[str] = option(
-        default=[], metavar="HOST", help="for set: the build may reach this HOST or HOST:PORT"
+        default=[],
+        metavar="HOST",
+        help="for set: the build may reach this HOST or HOST:PORT (can be repeated)",
     )
     before: datetime | None = option(
         default=None, metavar="WHEN", parse=moment,
