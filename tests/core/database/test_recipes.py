@@ -53,7 +53,8 @@ def retry(delay, recipe=APT):
 
 
 def queue(db):
-    return [(each.package, each.version) for each in db.get_target_queue()]
+    """Return the versions in the order in which a slave gets them."""
+    return [row[:2] for row in sorted(db.get_target_queue(), key=lambda row: row.due)]
 
 
 def waits(db, package, version="1.0"):
