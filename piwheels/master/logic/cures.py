@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from piwheels.core.database.rows import NewAttempt
-from piwheels.core.debian import packages_for
+from piwheels.core.debian.contents import packages_for
 from piwheels.core.diagnosis import Diagnosis
 from piwheels.core.recipes import PLAIN, Recipe
 from piwheels.core.states import Attempt, Retry
