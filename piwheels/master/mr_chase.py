@@ -514,7 +514,7 @@ class MrChase(PausingTask):
             asked.last = next(asked.ends, "")
         if asked.last:
             then = partial(self._got_standing, asked)
-            self.db.ask(then, "get_standing", asked.after, asked.last)
+            self.db.ask(then, "get_standing", asked.after, asked.last, False, PART)
         elif asked.preview:
             self._tools.send_addr_msg(asked.addr, "DONE", str(asked.count))
         else:

@@ -42,7 +42,7 @@ class Recipes(Client):
         return bool(self._value("set_recipe", clean(package), content))
 
     def get_standing(
-        self, after: tuple[str, int], last: str, *, planned: bool = False, limit: int = PART
+        self, after: tuple[str, int], last: str, planned: bool = False, limit: int = PART
     ) -> list[StandingFailure]:
         """Return the first *limit* failures that stand, after a package and a build of it.
 

@@ -167,7 +167,7 @@ def test_no_attempt_follows_what_no_build_would_end(farm):
 
 
 def upstream(db):
-    """Tell of a changed source distribution and the removal of another one."""
+    """Have upstream replace a source distribution by another one."""
     changed = UpstreamVersion("foo", "1.0", added=("foo-1.0.zip",), removed=("foo-1.0.tar.gz",))
     db.follow_upstream([UpstreamPackage("foo")], [changed], 5)
 
