@@ -13,7 +13,7 @@ from piwheels.core.database.recipes import LAST, PART
 from piwheels.core.database.rows import BINARY_ONLY, NewAttempt
 from piwheels.core.errors import BadMessage, PiWheelsError, Refused, one_line
 from piwheels.core.protocols import RetryFailed, WhyAnswer
-from piwheels.core.recipes import PLAIN
+from piwheels.core.recipes import PLAIN, Recipe
 from piwheels.core.targets import Target
 from piwheels.core.tasks import PausingTask
 from piwheels.core.wheels.tags import canonical, is_version, known_spelling
@@ -196,7 +196,7 @@ class MrChase(PausingTask):
         except Exception as exc:  # noqa: BLE001 (one request never ends the task)
             reply = "ERROR", one_line(self.unexpected(f"{msg} {data}", exc))
         else:
-            about = [data] if isinstance(data, str) else data[:2]
+            about = [data] if isinstance(data, str) else _named(data)
             who = f"{queue.sender.name}: " if queue.sender.name else ""
             self.logger.info("%s%s %s: %s", who, msg, "/".join(map(str, about)), reply[1])
         queue.send_addr_msg(addr, *reply)
@@ -604,6 +604,11 @@ class MrChase(PausingTask):
         if not self.db.unwatch_package(canonical(name)):
             raise Refused("NOPKG")
         return "UNWATCH"
+
+
+def _named(data: Sequence[Any]) -> Sequence[Any]:
+    """Return what a request is about: its first two fields, a recipe in words."""
+    return ["; ".join(each.words) if isinstance(each, Recipe) else each for each in data[:2]]
 
 
 def _check_skip(reason: str) -> None:
