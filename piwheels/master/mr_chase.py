@@ -168,22 +168,8 @@ class MrChase(PausingTask):
                 queue.send_addr_msg(exc.address, "ERROR", one_line(f"not understood: {exc}"))
             return
         try:
-            if msg == "SENT":
-                self.desk.sent(addr)
-                return  # the reply follows, after the verification of the file
-            self.desk.cancel(addr)  # a tool that sends another request has abandoned its import
-            if msg == "IMPORT":
-                self.do_import(addr, data, queue.sender.name)
-                return  # the reply follows, when FileJuggler expects the file
-            if msg == "REBUILD" and data[1:] == (None,):
-                self._begin_rewriting(addr, data[0], sorted(self.db.get_all_packages()))
-                return  # the reply follows, when the database has noted all of them
-            if msg in ("RETRY", "RETRYREASON") and not data.preview:
-                self._retry(addr, data)
-                return  # the reply follows, when the database has noted all pages
-            if msg == "CURE":
-                self._begin_cures(addr, preview=data)
-                return  # the reply follows, when all failures have been looked through
+            if self._answers_later(addr, msg, data, queue.sender.name):
+                return
             if msg in self._questions:
                 queue.send_addr_msg(addr, msg, self._questions[msg](data))
                 return
@@ -196,10 +182,30 @@ class MrChase(PausingTask):
         except Exception as exc:  # noqa: BLE001 (one request never ends the task)
             reply = "ERROR", one_line(self.unexpected(f"{msg} {data}", exc))
         else:
-            about = [data] if isinstance(data, str) else _named(data)
-            who = f"{queue.sender.name}: " if queue.sender.name else ""
-            self.logger.info("%s%s %s: %s", who, msg, "/".join(map(str, about)), reply[1])
+            if not getattr(data, "preview", False):
+                about = [data] if isinstance(data, str) else _named(data)
+                who = f"{queue.sender.name}: " if queue.sender.name else ""
+                self.logger.info("%s%s %s: %s", who, msg, "/".join(map(str, about)), reply[1])
         queue.send_addr_msg(addr, *reply)
+
+    def _answers_later(self, addr: bytes, msg: str, data: Any, owner: str) -> bool:
+        """Begin a request whose reply follows later; return ``False`` for any other."""
+        if msg == "SENT":
+            self.desk.sent(addr)  # the reply follows after the verification of the file
+            return True
+        self.desk.cancel(addr)  # a tool that sends another request has abandoned its import
+        match msg:
+            case "IMPORT":  # when FileJuggler expects the file
+                self.do_import(addr, data, owner)
+            case "REBUILD" if data[1:] == (None,):  # when the database has noted all pages
+                self._begin_rewriting(addr, data[0], sorted(self.db.get_all_packages()))
+            case "RETRY" | "RETRYREASON" if not data.preview:  # likewise
+                self._retry(addr, data)
+            case "CURE":  # when all failures have been looked through
+                self._begin_cures(addr, preview=data)
+            case _:
+                return False
+        return True
 
     # Adding ---------------------------------------------------------------------------------
 

@@ -163,6 +163,20 @@ def test_no_attempt_follows_what_no_build_would_end(farm):
     assert farm.retry_builds([NewAttempt(each, 1, (), APT) for each in (good, old, 99)]) == []
 
 
+@pytest.mark.parametrize("targets", [[Target("any", "cp311")], [Target("any", "cp311"), PI]])
+def test_a_build_on_any_platform_ends_the_attempt_for_a_target_of_any(db, targets):
+    db.add_targets(targets)
+    db.add_new_package("foo")
+    db.add_new_package_version("foo", "1.0")
+    log(db, "foo", retry=retry(0))
+    assert {each.target for each in db.get_pending([("foo", "1.0")])} == set(targets)
+    log(db, "foo", platform="linux_aarch64")
+    left = [each.target for each in db.get_pending([("foo", "1.0")])]
+    assert (PI in left) is (PI in targets)  # that attempt is for PI itself, too
+    log(db, "foo")
+    assert waits(db, "foo") is None
+
+
 # Skips for good -------------------------------------------------------------------------------
 
 
