@@ -92,8 +92,8 @@ def next_attempt(
         return None
     if PROJECT in attempt.tried and PLAINLY not in attempt.tried:
         return _retry(attempt, PLAINLY, PLAIN)  # what worked for another version may do harm
-    for step, cure in _cures(diagnosis, place):
-        merged = recipe.merged(cure)
+    for step, cure in _cures(diagnosis, recipe, place):
+        merged = _with(recipe, cure)
         if step not in attempt.tried and merged != recipe and merged.features <= place.features:
             return _retry(attempt, step, merged)
     looks = attempt.tried.count(LOOK)
@@ -113,8 +113,8 @@ def revived(failure: StandingFailure, place: Place) -> NewAttempt | None:
         if failure.reason in _OF_MEMORY and place.memory > recipe.memory:
             recipe = _if_able(recipe.merged(Recipe(memory=place.memory)), recipe, place)
         return NewAttempt(failure.build_id, 1, (), recipe)
-    for step, cure in _cures(diagnosis, place):
-        merged = recipe.merged(cure)
+    for step, cure in _cures(diagnosis, recipe, place):
+        merged = _with(recipe, cure)
         if _was_tried(cure, failure.failed):
             tried.append(step)
         elif merged.features <= place.features:
@@ -140,6 +140,11 @@ def farm_row(attempt: Attempt) -> list[str]:
             break
         row.append(step.removeprefix(AT))
     return list(dict.fromkeys(row))
+
+
+def _with(recipe: Recipe, cure: Recipe) -> Recipe:
+    """Return *recipe* with a *cure*: older tools take the place of those as of the release."""
+    return (recipe._replace(release_plus=None) if cure.constraints else recipe).merged(cure)
 
 
 def _was_tried(recipe: Recipe, failed: Iterable[Recipe]) -> bool:
@@ -179,9 +184,11 @@ def _repeated(diagnosis: Diagnosis, recipe: Recipe, attempt: Attempt, place: Pla
     return _retry(attempt, f"{AT}{place.label}", following, delay)
 
 
-def _cures(diagnosis: Diagnosis, place: Place) -> Iterator[tuple[str, Recipe]]:
+def _cures(diagnosis: Diagnosis, recipe: Recipe, place: Place) -> Iterator[tuple[str, Recipe]]:
     """Yield the cures that may help, the most likely first, with the names of their steps."""
     reason, subject = diagnosis.reason, diagnosis.subject
+    # A wheel that a recipe has made, and that does not work, asks for another one.
+    misled = reason == "wheel-refused" and recipe != PLAIN
     if reason in _LACKS:
         for package in packages_for(reason, subject, place.release)[:2]:
             yield f"apt {package}", Recipe(apt=(package,))
@@ -189,8 +196,8 @@ def _cures(diagnosis: Diagnosis, place: Place) -> Iterator[tuple[str, Recipe]]:
         yield f"requires {subject}", Recipe(requires=(subject,))
     if reason == "tools-too-new" and "<" in subject:
         yield subject, Recipe(constraints=(subject,))
-    if reason in _SUSPECTS:
+    if reason in _SUSPECTS or misled:
         yield _AS_RELEASED
-    if reason == "tools-too-new":
+    if reason == "tools-too-new" or misled:
         for older in _OLDER:
             yield older, Recipe(constraints=(older,))
