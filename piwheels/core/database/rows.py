@@ -6,7 +6,12 @@ They pass between the master's tasks only, never to another process.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, Final, NamedTuple, TypedDict
+
+from piwheels.core.recipes import Recipe  # noqa: TC001 (the schema of a call)
+
+#: The skip reason of versions without a source distribution.
+BINARY_ONLY: Final = "binary only"
 
 
 class Lease(NamedTuple):
@@ -56,6 +61,20 @@ class PositionRow(NamedTuple):
     popularity: int
     urgency: str
     failed_at: datetime | None
+
+
+class PlaceRow(NamedTuple):
+    """The *place* of a version among *of* builds in the queue of a target (``None``: far behind).
+
+    With the *label* of a slave, it says instead that this slave builds the version for the target.
+    """
+
+    version: str
+    platform: str
+    abi_tag: str
+    place: int | None
+    of: int
+    label: str
 
 
 class Quarantine(NamedTuple):
@@ -160,6 +179,55 @@ class EndedBuild(NamedTuple):
     counts: bool = True
     recipe: dict[str, Any] | None = None
     retry_at: datetime | None = None
+
+
+class ReasonCount(NamedTuple):
+    """How many failures (*builds*) of how many *packages* have a *reason* and a *subject*."""
+
+    reason: str
+    subject: str
+    builds: int
+    packages: int
+
+
+class FailedBuild(NamedTuple):
+    """A failure that stands, and its *cause*: the decisive line of its log."""
+
+    build_id: int
+    package: str
+    version: str
+    platform: str
+    abi_tag: str
+    built_at: datetime
+    cause: str
+
+
+class StandingFailure(NamedTuple):
+    """A failure that stands, of a build with *recipe*.
+
+    *failed* are all recipes with which the version has failed for the target. *held*: the attempt
+    after a failure of the farm waits for an operator.
+    """
+
+    build_id: int
+    package: str
+    version: str
+    platform: str
+    abi_tag: str
+    reason: str
+    subject: str
+    recipe: Recipe
+    failed: list[Recipe]
+    held: bool
+
+
+class NewAttempt(NamedTuple):
+    """A failed build that is to be tried again with *recipe*, as attempt *number* after *tried*."""
+
+    build_id: int
+    number: int
+    tried: tuple[str, ...]
+    recipe: Recipe
 
 
 class Activity(NamedTuple):
