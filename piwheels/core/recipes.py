@@ -135,6 +135,12 @@ def recipe_words(content: Mapping[str, Any] | None) -> list[str]:
         return ["a recipe that this version cannot read"]
 
 
+def recipe_phrase(content: Mapping[str, Any] | None) -> str:
+    """Return what a stored recipe changes, after a verb: ``with cython<3``; ``""``: nothing."""
+    text = "; ".join(recipe_words(content))
+    return text if not text or text.startswith("with ") else f"({text})"
+
+
 def _project(requirement: str) -> str:
     match = re.match(r"\s*([A-Za-z0-9._-]+)", requirement)
     return canonical(match[1]) if match else requirement

@@ -272,10 +272,11 @@ class TheScribe(PauseableTask):
             )
 
     def _failures(self, data: ProjectData) -> dict[int, str]:
-        """Return the logs of the builds whose failure the page or the feed explains."""
+        """Return the logs of the failed builds of which the page or the feed shows the end."""
         logs = {}
-        for build_id in {*web_pages.unexplained(data), *feeds.failures(data)}:
-            with suppress(OSError):  # without its log, a failure has no explanation
+        unexplained = feeds.unexplained(feeds.project_builds(data))
+        for build_id in {*web_pages.unexplained(data), *unexplained}:
+            with suppress(OSError):  # a failure without a log has no end to show
                 logs[build_id] = (self.site.read_log(build_id) or "")[-web_pages.TAIL :]
         return logs
 

@@ -13,7 +13,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from urllib.parse import quote
 
+from piwheels.core.diagnosis import Diagnosis
+from piwheels.core.diagnosis.words import is_unknown, page_of
 from piwheels.core.reasons import last_lines
+from piwheels.core.recipes import recipe_phrase
 from piwheels.core.site import log_name
 from piwheels.core.states import Trial
 from piwheels.core.targets import Target
@@ -38,8 +41,10 @@ if TYPE_CHECKING:
 
 #: How many releases a project page shows in full; older ones only with their state.
 FULL: Final = 100
-#: For how many releases the page shows why builds failed.
+#: For how many releases the page shows the end of the logs of failed builds, and for how many the
+#: causes of their failures.
 EXPLAINED: Final = 5
+CAUSES: Final = 20
 #: How many logs are read for this.
 MAX_LOGS: Final = 12
 #: The size of a failure reason: lines, characters per line; and of the searched end of the log.
@@ -59,6 +64,10 @@ _GOOD, _BAD, _NEUTRAL = "#1f7a3d", "#b3261e", "#5f6368"
 _BADGE: Final = 30
 #: How many refused addresses a page names.
 _NAMED = 3
+#: The class of style of each result.
+_MARKS: Final = {"succeeded": "ok", "failed": "failed", "put off": "waiting"}
+#: An attempt that is due so early is the next one.
+_SOON: Final = timedelta(minutes=1)
 _PYTHON: Final = re.compile(r"(?:cp|py)([23])(\d{0,3})", re.ASCII)
 
 
@@ -99,20 +108,38 @@ class FetchLine(NamedTuple):
     about: str
 
 
+class FailureLine(NamedTuple):
+    """Why a build failed: the *title* of its class, and the *page* that explains it.
+
+    *title* and *page* are ``""`` if nobody knows the class, *cause* and *why* (the lines of the log
+    around it) if they are not shown. *page* is relative to the site.
+    """
+
+    title: str
+    page: str
+    sentence: str
+    cause: str
+    why: str
+
+
 class BuildLine(NamedTuple):
     """A build on a project page.
 
-    *log* is a path relative to the site; *why* is the reason of a failure (``""`` if not shown).
-    *network* says what it fetched and was refused (``""``: nothing), *fetches* has the details.
-    *again* says who will try to confirm a failure (``""``: nobody).
+    *result* is one of: succeeded, failed, put off; *mark* its class of style. *how* says what its
+    recipe changed, *fault* why a failure does not count, *again* what follows it (``""``: nothing).
+    *log* is a path relative to the site. *network* says what it fetched and was refused (``""``:
+    nothing), *fetches* has the details.
     """
 
     abi: str
-    status: bool
+    result: str
+    mark: str
+    how: str
+    fault: str
     when: str
     duration: str
     log: str
-    why: str
+    failure: FailureLine | None
     network: str
     fetches: list[FetchLine]
     again: str
@@ -123,7 +150,8 @@ class ReleaseBlock(NamedTuple):
 
     *state* is one of: built, failed, waiting, skipped, quarantined.
     *yank_reason* and *skip* are ``""`` without a reason. *yanked_by* says who yanked it.
-    *marks* are the ABIs with builds, each with whether the last build succeeded.
+    *marks* are the ABIs with builds, each with the class of style of its last build. *how* says
+    what the recipes of its files changed.
     """
 
     version: str
@@ -135,7 +163,8 @@ class ReleaseBlock(NamedTuple):
     skip: str
     files: list[FileLine]
     builds: list[BuildLine]
-    marks: list[tuple[str, bool]]
+    marks: list[tuple[str, str]]
+    how: list[str]
 
 
 class Recent(NamedTuple):
@@ -187,7 +216,10 @@ def release_blocks(
     *logs* are the logs of the builds in :func:`unexplained`, *fetches* what the builds in
     :func:`newest_builds` fetched.
     """
-    return [_release_block(data, *item, logs, fetches) for item in _releases(data)]
+    return [
+        _release_block(data, *item, logs, fetches, has_causes=place < CAUSES)
+        for place, item in enumerate(_releases(data))
+    ]
 
 
 def newest_builds(data: ProjectData) -> list[int]:
@@ -197,7 +229,7 @@ def newest_builds(data: ProjectData) -> list[int]:
 
 
 def unexplained(data: ProjectData) -> list[int]:
-    """Return the failed builds to explain: the last for each ABI of the newest releases."""
+    """Return the failed builds whose logs are shown: the last for each ABI of new releases."""
     newest = [release for _, release in _releases(data)[:EXPLAINED]]
     failed = [
         build["build_id"]
@@ -213,6 +245,11 @@ def reason(log: str) -> str:
     plain = ESCAPE.sub("", log[-TAIL:])
     lines = [_shown(line) for line in last_lines(plain, _LINES)]
     return textwrap.dedent("\n".join(lines)).strip("\n")
+
+
+def diagnosis_of(build: ProjectBuild) -> Diagnosis:
+    """Return why *build* failed, as far as the database knows."""
+    return Diagnosis(build["reason"], build["subject"], build["cause"])
 
 
 def builds_json(
@@ -251,6 +288,10 @@ def _release_json(version: str, release: ProjectRelease) -> dict[str, Any]:
     """Return a *release* with the keys of piwheels 0.23 in addition to ours."""
     return {
         **release,
+        "builds": [
+            {**build, "sentence": "" if build["status"] else diagnosis_of(build).sentence}
+            for build in release["builds"]
+        ],
         "released": f"{release['released'].astimezone(UTC):%Y-%m-%d %H:%M:%S}",
         "prerelease": version_key(version)[1].is_prerelease,
         "skip_reason": release["skip"],
@@ -331,7 +372,13 @@ def _releases(data: ProjectData) -> list[tuple[str, ProjectRelease]]:
 
 
 def _last_builds(release: ProjectRelease) -> dict[str, ProjectBuild]:
-    return {target_words(build): build for build in _builds(release)}
+    """Return the last build for each target; failures of the farm only if there is no other."""
+    found: dict[str, ProjectBuild] = {}
+    for build in _builds(release):
+        words = target_words(build)
+        if build["counts"] or not found.get(words, build)["counts"]:
+            found[words] = build
+    return found
 
 
 def _builds(release: ProjectRelease) -> list[ProjectBuild]:
@@ -352,8 +399,10 @@ def _release_block(
     release: ProjectRelease,
     logs: Mapping[int, str],
     fetches: Mapping[int, Sequence[Fetch]],
+    *,
+    has_causes: bool,
 ) -> ReleaseBlock:
-    builds = _builds(release)
+    builds, last = _builds(release), _last_builds(release)
     skip = release["skip"] or data["skip"]
     if release["quarantined"] or data["status"] == "quarantined":
         state = "quarantined"
@@ -361,7 +410,7 @@ def _release_block(
         state = "built"
     elif skip:
         state = "skipped"
-    elif any(not build["status"] for build in builds):
+    elif any(_result(build) == "failed" for build in builds):
         state = "failed"
     else:
         state = "waiting"
@@ -374,9 +423,32 @@ def _release_block(
         yank_reason=release["yank_reason"].strip() if release["yanked"] else "",
         skip=skip,
         files=[_file_line(name, file) for name, file in sorted(release["files"].items())],
-        builds=[_build_line(build, logs, fetches) for build in builds],
-        marks=[(abi, build["status"]) for abi, build in _last_builds(release).items()],
+        builds=[
+            _build_line(
+                build,
+                logs.get(build["build_id"], ""),
+                fetches.get(build["build_id"], ()),
+                is_last=build in last.values(),
+                has_cause=has_causes,
+            )
+            for build in builds
+        ],
+        marks=[(abi, _MARKS[_result(build)]) for abi, build in last.items()],
+        how=sorted(_phrases(release)),
     )
+
+
+def _phrases(release: ProjectRelease) -> set[str]:
+    """Return how the files of a release were made that need a recipe."""
+    made = {file["build_id"] for file in release["files"].values()}
+    builds = [build for build in release["builds"] if build["build_id"] in made]
+    return {phrase for build in builds if (phrase := recipe_phrase(build["recipe"]))}
+
+
+def _result(build: ProjectBuild) -> str:
+    if build["status"]:
+        return "succeeded"
+    return "failed" if build["counts"] else "put off"
 
 
 def _file_line(name: str, file: ProjectFile) -> FileLine:
@@ -398,26 +470,60 @@ def _trial(name: str, file: ProjectFile) -> Trial:
 
 
 def _build_line(
-    build: ProjectBuild, logs: Mapping[int, str], fetches: Mapping[int, Sequence[Fetch]]
+    build: ProjectBuild, log: str, fetches: Sequence[Fetch], *, is_last: bool, has_cause: bool
 ) -> BuildLine:
+    result = _result(build)
     return BuildLine(
         abi=target_words(build),
-        status=build["status"],
-        when=f"{build['built_at'].astimezone(UTC):%Y-%m-%d %H:%M} UTC",
+        result=result,
+        mark=_MARKS[result],
+        how=recipe_phrase(build["recipe"]),
+        fault=_fault_text(build) if result == "put off" else "",
+        when=_time_text(build["built_at"]),
         duration=duration_text(build["duration"]),
         log=log_name(build["build_id"]),
-        why=reason(logs.get(build["build_id"], "")),
+        failure=None if build["status"] else _failure_line(build, log, has_cause=has_cause),
         network=network_text(build["fetched"], build["refused"]),
-        fetches=[_fetch_line(fetch) for fetch in fetches.get(build["build_id"], ())],
-        again=_again_text(build["retry_at"]),
+        fetches=[_fetch_line(fetch) for fetch in fetches],
+        again=_again_text(build, is_last=is_last),
     )
 
 
-def _again_text(retry_at: datetime | None) -> str:
-    if retry_at is None:
+def _failure_line(build: ProjectBuild, log: str, *, has_cause: bool) -> FailureLine:
+    found = diagnosis_of(build)
+    cause = printable(found.cause) if has_cause else ""
+    why = reason(log)
+    if is_unknown(found):
+        return FailureLine("", "", "", cause if cause not in why else "", why)
+    sentence, shown = printable(found.sentence), cause if cause not in why else ""
+    return FailureLine(found.about.title, page_of(found.about.code), sentence, shown, why)
+
+
+def _fault_text(build: ProjectBuild) -> str:
+    """Return where a build failed that does not count, and who is at fault."""
+    where = f"on {printable(build['label'])} " if build["label"] else ""
+    farm = diagnosis_of(build).about.fault == "farm"
+    return f"{where}({'the fault of the farm' if farm else 'its slave is in quarantine'})"
+
+
+def _again_text(build: ProjectBuild, *, is_last: bool) -> str:
+    """Return what follows a failed build."""
+    following, ended = build["next"], build["built_at"]
+    if following is not None:
+        phrase = recipe_phrase(following["recipe"])
+        due = following["due"]
+        if due is None:
+            return " ".join(filter(None, ("waits until an operator has it tried again", phrase)))
+        when = "next" if due - ended < _SOON else f"after {_time_text(due)}"
+        return " ".join(filter(None, ("to be tried again", phrase, when)))
+    if build["retry_at"] is None or not is_last or _result(build) != "failed":
         return ""
-    when = f"{retry_at.astimezone(UTC):%Y-%m-%d %H:%M}"
-    return f"to be tried again by another slave, or after {when} UTC by the same"
+    when = _time_text(build["retry_at"])
+    return f"to be tried again by another slave, or after {when} by the same"
+
+
+def _time_text(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def network_text(fetched: int, refused: Sequence[str]) -> str:
@@ -441,8 +547,13 @@ def summary(description: str) -> str:
 
 
 def _shown(line: str) -> str:
-    line = "".join(char if char.isprintable() else " " for char in line[: 2 * _WIDTH]).rstrip()
+    line = printable(line[: 2 * _WIDTH])
     return line if len(line) <= _WIDTH else f"{line[: _WIDTH - 1]}…"
+
+
+def printable(line: str) -> str:
+    """Return foreign text as one line that can be shown."""
+    return "".join(char if char.isprintable() else " " for char in line).rstrip()
 
 
 def tag_words(filename: str) -> list[str]:

@@ -55,8 +55,8 @@ class Overview:
         self._shown: dict[str, tuple[int, int]] | None = None
         self._popular: list[str] = []
         self._downloads_known = False
-        #: Why the failed builds in the feed failed.
-        self._reasons: dict[int, str] = {}
+        #: The ends of the logs of the failed builds in the feed whose cause nobody knows.
+        self._ends: dict[int, str] = {}
         #: The group that is written, or was last.
         self._current = ""
         self._root, self._search, self._home, self._sitemap = (Schedule(pause) for _ in range(4))
@@ -214,10 +214,10 @@ class Overview:
             self._stats_stale = False
         builds = db.get_recent_builds(feeds.FARM_SIZE)
         listed = [build for build in builds if build.package in shown]
-        self._explain([build.build_id for build in listed if not build.status])
+        self._explain(feeds.unexplained(listed))
         self._site.write_pages(
             {
-                root / FEED: self._renderer.farm_feed(listed, self._reasons),
+                root / FEED: self._renderer.farm_feed(listed, self._ends),
                 root / "index.html": self._renderer.home(self._stats, popular, builds, shown),
                 root / "stats.html": self._renderer.stats(
                     self._stats, db.get_activity(), list(site_wide.found(popular[:20], shown))
@@ -226,16 +226,16 @@ class Overview:
         )
 
     def _explain(self, failed: Iterable[int]) -> None:
-        """Keep the reasons of these builds; read the logs of those that are new."""
-        known, self._reasons = self._reasons, {}
+        """Keep the ends of the logs of these builds; read those that are new."""
+        known, self._ends = self._ends, {}
         for number in failed:
             if number not in known:
-                with suppress(OSError):  # without its log, a failure has no explanation
+                with suppress(OSError):  # a failure without a log has no end to show
                     log = self._site.read_log(number)
                     if log is not None:
                         known[number] = web_pages.reason(log)
             if number in known:
-                self._reasons[number] = known[number]
+                self._ends[number] = known[number]
 
     def _write_sitemap(self, _: Database) -> None:
         files = site_wide.sitemap(self._url, self._shown or ()) if self._url else {}

@@ -35,6 +35,8 @@ NAMES, RELEASES = 48, 12
 _OPEN = 2
 #: How many dependencies are shown at once.
 _FEW = 15
+#: The signs of results, by their class of style.
+_SIGNS = {"ok": "✓", "failed": "✗", "waiting": "…"}
 #: A description that is at most so long, in characters of HTML, is open initially.
 _SHORT = 4000
 #: The width of a letter on a badge.
@@ -128,6 +130,7 @@ class Renderer:
             about_macros=_template("about").macros,
             about=web_pages.about(best, metadata, has_page) if best and metadata else None,
             few=_FEW,
+            signs=_SIGNS,
             # A short description is shown at once
             html=html,
             open_html=len(html) <= _SHORT,
@@ -138,14 +141,14 @@ class Renderer:
             else "",
         )
 
-    def farm_feed(self, builds: Iterable[EndedBuild], reasons: Mapping[int, str]) -> bytes:
-        """Return the Atom feed of *builds* of all projects; *reasons* explain failed ones."""
-        return self._feed("", "./", "Builds of all projects", feeds.entries(builds, reasons))
+    def farm_feed(self, builds: Iterable[EndedBuild], ends: Mapping[int, str]) -> bytes:
+        """Return the Atom feed of *builds* of all projects; *ends* are as in ``feeds.entries``."""
+        return self._feed("", "./", "Builds of all projects", feeds.entries(builds, ends))
 
     def project_feed(self, data: ProjectData, logs: Mapping[int, str]) -> bytes:
-        """Return the Atom feed of a project; *logs* are those of :func:`feeds.failures`."""
-        builds = feeds.project_builds(data)
-        entries = feeds.entries(builds, feeds.explained(builds, logs))
+        """Return the Atom feed of a project; *logs* are those of ``feeds.unexplained``."""
+        ends = {number: web_pages.reason(log) for number, log in logs.items()}
+        entries = feeds.entries(feeds.project_builds(data), ends)
         return self._feed(
             f"project/{data['name']}/", "../../", f"Builds of {data['name']}", entries
         )
