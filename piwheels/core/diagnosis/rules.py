@@ -7,8 +7,8 @@ from piwheels.core.faults import CAUSES, certain_cause, slave_fault
 
 _REASONS = {
     "ssl": "slave-broken", "pip": "slave-broken", "disk": "disk-full",
-    "network": "index-unreachable", "memory": "out-of-memory", "modules": "slave-broken",
-    "headers": "slave-broken", "compiler": "missing-compiler",
+    "network": "index-unreachable", "memory": "out-of-memory", "modules": "incomplete-python",
+    "headers": "incomplete-python", "compiler": "missing-compiler",
 }  # fmt: skip
 _CERTAIN = dict(
     zip(CAUSES, ("python-too-old", "no-source", "metadata-mismatch", "python-2"), strict=True)

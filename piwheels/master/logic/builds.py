@@ -249,6 +249,8 @@ class Builds(Sessions):
         if build.status:
             self.fitness.succeeded(builder, intake.assignment, instant.now)
             return self._report_fitness(intake, instant)
+        if not build.counts:
+            return []
         claims = intake.is_certain
         self.fitness.stored(builder, intake.assignment, build.build_id, claims=claims)
         return self._report_fitness(intake, instant)

@@ -33,8 +33,8 @@ AT: Final = "at "
 SLAVES: Final = 3
 #: The steps that are not named after a setting.
 PROJECT, PLAINLY, LOOK = "project", "plain", "look"
-#: How much more time and memory an attempt gets.
-MORE: Final = 2
+#: How much more time the next attempt gets, and how much all have together, at most.
+MORE, MOST_TIME = 2, 4
 #: The longest time-out of a build.
 LONGEST: Final = timedelta(days=1)
 
@@ -116,12 +116,18 @@ def _retry(attempt: Attempt, step: str, recipe: Recipe, delay: float | None = 0.
     return Retry(following, recipe, None if delay is None else timedelta(seconds=delay))
 
 
-def _repeated(diagnosis: Diagnosis, recipe: Recipe, attempt: Attempt, place: Place) -> Retry:
-    """Return the attempt that follows a failure of the farm."""
+def _repeated(diagnosis: Diagnosis, recipe: Recipe, attempt: Attempt, place: Place) -> Retry | None:
+    """Return the attempt that follows a failure of the farm.
+
+    ``None``: it is none, because the build has had time enough.
+    """
     done = sum(step.startswith(AT) for step in attempt.tried)
+    limit = max(recipe.timeout or place.timeout, place.timeout)
     match diagnosis.reason:
+        case "time-out" if limit >= MOST_TIME * place.timeout or limit >= LONGEST:
+            return None
         case "time-out":
-            more = Recipe(timeout=min(MORE * place.timeout, LONGEST))
+            more = Recipe(timeout=min(MORE * limit, LONGEST))
         case "out-of-memory" | "killed" if place.memory > recipe.memory and done:
             more = Recipe(memory=place.memory)
         case _:

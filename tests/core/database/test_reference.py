@@ -237,13 +237,7 @@ CALLS = [
     Call("get_fetches", ([DONE, NONE],), {DONE: list(FETCHES)}),
     Call("delete_build", ("foo", "1.0"), None, "SELECT count(*) FROM build_queue", 2),
     Call("delete_build", ("1.0", "foo"), None, "SELECT count(*) FROM builds", 1),
-    Call("put_off_build", ("foo", "2.0", CP39, "pi", "full", "log", 3), True,
-         "SELECT label || reason || output || (SELECT count(*) FROM leases) FROM builds_put_off",
-         "pifulllog0"),
-    Call("put_off_build", ("foo", "2.0", CP39, "pi", "full", "log", 1), False,
-         "SELECT count(*) FROM leases", 1),
-    Call("put_off_build", ("foo", "9", CP39, "pi", "full", "log", 3), False,
-         "SELECT count(*) FROM builds_put_off", 0),
+    Call("release_retries", (), 0),
     Call("count_failed", (NOW - timedelta(days=1),), 0),
     Call("retry_failed", (NOW - timedelta(days=1), ""), [], "SELECT count(*) FROM builds", 1),
     Call("take_back", ([DONE],), [], "SELECT count(*) FROM builds", 1),
@@ -378,10 +372,6 @@ STORED = [
      "SELECT skip FROM versions WHERE version = '1.0'", REASON),
     ("yank_version", ("foo", "1.0", "{}"), "SELECT yank_reason FROM versions WHERE yanked", REASON),
     ("grant_lease", ("foo", "2.0", CP39, "{}", LATER), "SELECT label FROM leases", NAME),
-    ("put_off_build", ("foo", "1.0", CP39, "{}", "full", "log", 3),
-     "SELECT label FROM builds_put_off", NAME),
-    ("put_off_build", ("foo", "2.0", CP39, "pi", "{}", "log", 3),
-     "SELECT reason FROM builds_put_off WHERE version = '2.0'", REASON),
 ]  # fmt: skip
 #: Methods that refuse an empty text.
 MUST = {"add_build_abi", "add_new_package", "add_new_package_version", "watch_package"}
