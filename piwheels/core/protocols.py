@@ -48,6 +48,7 @@ from piwheels.core.states import (
     Trial,
     Version,
 )
+from piwheels.core.targets import Target
 
 __all__ = [
     "CONSOLE_ANSWERS",
@@ -526,6 +527,34 @@ class RetryFailed(NamedTuple):
     since: datetime
     label: Text
     preview: bool
+
+
+#: Whether there is a wheel, or why there is none.
+WhyState = Literal[
+    "built", "waiting", "building", "put-off", "failed", "not-for-python", "only-wheels",
+    "skipped", "quarantined",
+]  # fmt: skip
+
+
+class Why(NamedTuple):
+    """Why there is a wheel of a version for a target, or none.
+
+    *text* says it in one line, *detail* is the decisive line of a failure's log. *build_id* is the
+    build that it is about (0: none).
+    """
+
+    version: Version
+    platform: Tag
+    abi: Tag
+    state: WhyState
+    text: LongText
+    detail: LongText = ""
+    build_id: Count = 0
+
+    @property
+    def target(self) -> Target:
+        """The target."""
+        return Target(self.platform, self.abi)
 
 
 #: The least ``slave_id`` of an import (docs/decisions/0027). Slaves have smaller numbers.

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, NamedTuple
 
+from packaging.utils import canonicalize_name
+
 from piwheels.core.errors import BadMessage
 from piwheels.core.schema import Limit, schema_of
-from piwheels.core.wheels.tags import canonical
 from piwheels.core.words import counted, duration_text, size_text
 
 #: One word of a recipe: a requirement (PEP 508), a package of Debian, an option of pip, a host.
@@ -143,7 +144,7 @@ def recipe_phrase(content: Mapping[str, Any] | None) -> str:
 
 def _project(requirement: str) -> str:
     match = re.match(r"\s*([A-Za-z0-9._-]+)", requirement)
-    return canonical(match[1]) if match else requirement
+    return canonicalize_name(match[1]) if match else requirement
 
 
 def _time(name: str, value: Any) -> datetime:

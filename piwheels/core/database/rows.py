@@ -6,7 +6,10 @@ They pass between the master's tasks only, never to another process.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, Final, NamedTuple, NotRequired, TypedDict
+
+#: The skip reason of versions without a source distribution.
+BINARY_ONLY: Final = "binary only"
 
 
 class Lease(NamedTuple):
@@ -242,7 +245,8 @@ class ProjectFile(TypedDict):
 class ProjectRelease(TypedDict):
     """One release of a project, with its builds (oldest first) and its files (by name).
 
-    A *quarantined* release has no files here. *yanked_upstream*: upstream has yanked it, and not an
+    A *quarantined* release has no files here. Its *requires_python* (``None``: unknown) leaves out
+    the *excluded* ABIs. *yanked_upstream*: upstream has yanked it, and not an
     operator of this farm.
     """
 
@@ -252,6 +256,8 @@ class ProjectRelease(TypedDict):
     yanked_upstream: bool
     skip: str
     quarantined: bool
+    requires_python: NotRequired[str | None]
+    excluded: NotRequired[list[str]]
     builds: list[ProjectBuild]
     files: dict[str, ProjectFile]
 
