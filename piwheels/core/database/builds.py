@@ -11,9 +11,11 @@ from piwheels.core.database.listener import Listener
 from piwheels.core.database.rows import (
     BuildRow,
     EndedBuild,
+    FailedBuild,
     Lease,
     PositionRow,
     Quarantine,
+    ReasonCount,
     TargetRow,
 )
 from piwheels.core.errors import BadMessage, Refused, Rejected
@@ -181,6 +183,40 @@ class Builds(Client):
         rows = self._rows("retry_failed", since, clean(label), again=False, limit=FULL_REFRESH)
         return [row[0] for row in rows]
 
+    def count_reasons(self, since: datetime, limit: int = 100) -> list[ReasonCount]:
+        """Return how many failures stand since *since*, by reason and subject, most first.
+
+        A version that has failed for several targets is several failures.
+        """
+        return [ReasonCount(*row) for row in self._rows("count_reasons", since, limit)]
+
+    def count_reason(self, reason: str, subject: str | None, since: datetime) -> int:
+        """Return how many failures stand since *since* with *reason* and *subject* (or any)."""
+        return int(self._value("count_reason", *_of_reason(reason, subject), since))
+
+    def get_failures(
+        self, reason: str, subject: str | None, since: datetime, limit: int = 100
+    ) -> list[FailedBuild]:
+        """Return the failures of :meth:`count_reason`, newest first."""
+        rows = self._rows("get_failures", *_of_reason(reason, subject), since, limit)
+        return [FailedBuild(*row) for row in rows]
+
+    def retry_reason(self, reason: str, subject: str | None, since: datetime) -> list[str]:
+        """Have the failures of :meth:`count_reason` built again, with all attempts before them.
+
+        Return the package of each failure; its pages are scheduled.
+        """
+        values = *_of_reason(reason, subject), since
+        rows = self._rows("retry_reason", *values, again=False, limit=FULL_REFRESH)
+        return [row[0] for row in rows]
+
+    def retry_version(self, package: str, version: str) -> int:
+        """Delete the failed builds of *version*, which returns to the queue; return their number.
+
+        The pages of *package* are scheduled.
+        """
+        return int(self._value("retry_version", clean(package), clean(version)))
+
     def take_back(self, build_ids: Sequence[int]) -> list[str]:
         """Delete those of these builds that have failed; their versions return to the queue.
 
@@ -283,6 +319,10 @@ class Builds(Client):
 def _columns(rows: Sequence[tuple[str, ...]], width: int) -> list[list[str]]:
     """Return *width* lists, one for each column, as ``unnest`` takes them."""
     return [[clean(row[i]) for row in rows] for i in range(width)]
+
+
+def _of_reason(reason: str, subject: str | None) -> tuple[str, str | None]:
+    return clean(reason), None if subject is None else clean(subject)
 
 
 def _pending(row: Sequence[Any]) -> Pending:

@@ -165,6 +165,27 @@ class EndedBuild(NamedTuple):
     retry_at: datetime | None = None
 
 
+class ReasonCount(NamedTuple):
+    """How many failures (*builds*) of how many *packages* have a *reason* and a *subject*."""
+
+    reason: str
+    subject: str
+    builds: int
+    packages: int
+
+
+class FailedBuild(NamedTuple):
+    """A failure that stands, and its *cause*: the decisive line of its log."""
+
+    build_id: int
+    package: str
+    version: str
+    platform: str
+    abi_tag: str
+    built_at: datetime
+    cause: str
+
+
 class Activity(NamedTuple):
     """Recent activity: *builds* of the last seven days by ABI, as (succeeded, failed).
 

@@ -240,6 +240,11 @@ CALLS = [
     Call("release_retries", (), 0),
     Call("count_failed", (NOW - timedelta(days=1),), 0),
     Call("retry_failed", (NOW - timedelta(days=1), ""), [], "SELECT count(*) FROM builds", 1),
+    Call("count_reasons", (NOW - timedelta(days=1),), []),
+    Call("count_reason", ("unknown", None, NOW), 0),
+    Call("get_failures", ("unknown", "", NOW), []),
+    Call("retry_reason", ("unknown", None, NOW), [], "SELECT count(*) FROM builds", 1),
+    Call("retry_version", ("foo", "1.0"), 0, "SELECT count(*) FROM builds", 1),
     Call("take_back", ([DONE],), [], "SELECT count(*) FROM builds", 1),
     Call("save_quarantines", ([Quarantine("anna", "", "cp39", "why")],), None,
          "SELECT count(*) FROM slave_quarantines", 1),
@@ -402,6 +407,7 @@ def dump(tables):
 @pytest.mark.parametrize("text", HOSTILE, ids=["empty", "NUL", "long", *map(ascii, HOSTILE[3:])])
 def test_unknown_names_change_nothing(farm, tables, text):
     values = {"str": text, "int": 1, "datetime": NOW, "datetime | None": None,
+              "str | None": text,
               "Sequence[tuple[str, str]]": [(text, text)],
               "Target": Target(text, text), "Sequence[Target]": [Target(text, text)],
               "Sequence[tuple[str, str, Target]]": [(text, text, Target(text, text))]}  # fmt: skip
