@@ -10,9 +10,12 @@ from piwheels.core.errors import DatabaseError, PiWheelsError, Refused, Unavaila
 from piwheels.core.fetching import public
 from piwheels.core.host.pip_config import default_index
 from piwheels.core.site import FEED, INDEX
+from piwheels.core.targets import Target
 from piwheels.core.tasks import PauseableTask
 from piwheels.core.wheels.tags import canonical
 from piwheels.master.logic import feeds, simple_index, site_wide, web_pages
+from piwheels.master.logic.reasons import suggested_release
+from piwheels.master.logic.why import why
 from piwheels.master.messages import (
     DeletePackage,
     DeleteVersion,
@@ -227,13 +230,23 @@ class TheScribe(PauseableTask):
                 data = web_pages.offered(self.db.get_project_data(package) or found)
         logs = self._failures(data)
         fetches = self.db.get_fetches(web_pages.newest_builds(data))
-        page = self._renderer.project(data, logs, described, self.site.has_page, fetches)
+        rows = [row for row in self.db.get_targets() if not row.skip]
+        targets = [Target(row.platform, row.abi_tag) for row in rows]
+        answers = why(data, targets, release=suggested_release(rows))
+        page = self._renderer.project(
+            data, logs, described, self.site.has_page, fetches, answers=answers
+        )
         if not self.site.has_page(package):
             self._links.changed(self.db, package)
         changed = self.site.write_pages(
             {
                 folder / "json" / "index.json": web_pages.builds_json(
-                    data, version, metadata, self.config.site_url, self._index
+                    data,
+                    version,
+                    metadata,
+                    self.config.site_url,
+                    self._index,
+                    answers=answers,
                 ),
                 folder / "badge.svg": self._renderer.badge(data),
                 folder / FEED: self._renderer.project_feed(data, logs),

@@ -8,6 +8,7 @@ import re
 import struct
 from datetime import UTC, datetime, timedelta, timezone
 from html.parser import HTMLParser
+from unittest import mock
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from piwheels.core.database.rows import Activity, EndedBuild, SimpleFile, SimpleProject
+from piwheels.core.protocols import Why
 from piwheels.core.states import Fetch
 from piwheels.master.logic import site_wide, web_pages
 from piwheels.master.logic.wheel_metadata import Metadata
@@ -254,6 +256,31 @@ def test_a_failure_of_the_farm_is_none_of_the_package():
     [block] = web_pages.release_blocks(about, {})
     assert (block.state, block.marks) == ("failed", [("cp311", "failed")])
     assert web_pages.unexplained(about) == [1]
+
+
+def test_a_release_says_for_which_targets_it_has_no_wheel_and_why():
+    answers = [
+        Why("1.0", "linux_armv7l", abi, state, text, "", 3 if state == "failed" else 0)
+        for abi, state, text in (
+            ("cp311", "built", "built: a.whl"), ("cp39", "waiting", "waiting"),
+            ("cp312", "failed", "failed: <b>"), ("cp313", "waiting", "waiting"),
+        )
+    ]  # fmt: skip
+    about = data(v1_0=release(), v0_9=release())
+    [new, old] = web_pages.release_blocks(about, {}, answers=answers)
+    assert new.lacks == [("cp39 armv7l, cp313 armv7l", "waiting"), ("cp312 armv7l", "failed: <b>")]
+    assert old.lacks == []
+    page = RENDERER.project(about, {}, answers=answers)
+    assert "cp312 armv7l failed: <b>" in words(page.replace(b"<dd>", b" <dd>"))
+    with mock.patch.object(web_pages, "FULL", 0):
+        assert "failed: <b>" in words(RENDERER.project(about, {}, answers=answers))
+    made = json.loads(web_pages.builds_json(about, answers=answers))
+    assert made["releases"]["1.0"]["why"][2] == {
+        "platform": "linux_armv7l", "abi": "cp312", "state": "failed", "text": "failed: <b>",
+        "build_id": 3,
+    }  # fmt: skip
+    assert made["releases"]["1.0"]["why"][0]["build_id"] is None
+    assert made["releases"]["0.9"]["why"] == []
 
 
 def test_a_cured_release_says_how():
@@ -598,7 +625,9 @@ def test_the_error_page_works_at_any_depth():
 
 def test_every_key_of_the_json_is_documented():
     about = data(v1=release(["a.whl"], [("cp311", True)]))
-    made = json.loads(web_pages.builds_json(about, "1", Metadata()))
+    answers = [Why("1", "linux_armv7l", "cp311", "waiting", "waiting")]
+    made = json.loads(web_pages.builds_json(about, "1", Metadata(), answers=answers))
+    [target] = made["releases"]["1"]["why"]
     page = RENDERER.fixed()["json.html"].decode()
     terms = set(re.findall(r"\w+", " ".join(re.findall(r"<dt>(.*?)</dt>", page))))
     [one] = made["releases"].values()
@@ -609,6 +638,7 @@ def test_every_key_of_the_json_is_documented():
         "by_operator",
         "due",
         "attempt",
+        *target,
         *one,
         *one["builds"][0],
         *one["files"]["a.whl"],

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import atom
 from helpers import Connected, patience, until, wire
 from piwheels.core import codec
-from piwheels.core.database.rows import Activity, EndedBuild, SimpleFile, SimpleProject
+from piwheels.core.database.rows import Activity, EndedBuild, ReasonCount, SimpleFile, SimpleProject
 from piwheels.core.errors import DatabaseError, Refused
 from piwheels.core.site import LAYOUT
 from piwheels.core.transport import Context
@@ -41,7 +41,8 @@ NOW = datetime(2026, 11, 1, tzinfo=UTC)
 BUILD = {
     "build_id": 7, "abi_tag": "cp311", "platform": "linux_armv7l", "status": False,
     "built_at": NOW, "duration": timedelta(1),
-    "retry_at": None, "fetched": 0, "refused": [],
+    "retry_at": None, "fetched": 0, "refused": [], "label": "", "reason": "", "subject": "",
+    "cause": "", "counts": True, "recipe": None, "next": None,
 }  # fmt: skip
 
 
@@ -87,6 +88,13 @@ class FakeDatabase:
             for name in self.versions
         ]
 
+    def get_targets(self):
+        self._check()
+        return []
+
+    def count_reasons(self, since, limit):
+        return [ReasonCount("missing-header", "cup.h", 2, 1)]
+
     def get_activity(self):
         return Activity({"cp311": (3, 1)}, {"2026-11-01": 5})
 
@@ -131,6 +139,7 @@ class FakeDatabase:
             for version, names in self.versions[package].items()
         }  # fmt: skip
         about = {"name": package, "description": "", "skip": "", "status": self._status(package)}
+        about["recipe"] = None
         return {**about, "releases": releases}
 
     def _status(self, package):

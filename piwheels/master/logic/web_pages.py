@@ -22,12 +22,11 @@ from piwheels.core.states import Trial
 from piwheels.core.targets import Target
 from piwheels.core.text import ESCAPE
 from piwheels.core.wheels.tags import abi_key, parse_if_wheel
-from piwheels.core.words import counted, size_text
+from piwheels.core.words import counted, size_text, time_text
 from piwheels.master.logic.simple_index import specifier, to_json, version_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from datetime import datetime
 
     from piwheels.core.database.rows import (
         EndedBuild,
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
         ProjectFile,
         ProjectRelease,
     )
+    from piwheels.core.protocols import Why
     from piwheels.core.states import Fetch
     from piwheels.master.logic.wheel_metadata import Metadata
 
@@ -151,7 +151,7 @@ class ReleaseBlock(NamedTuple):
     *state* is one of: built, failed, waiting, skipped, quarantined.
     *yank_reason* and *skip* are ``""`` without a reason. *yanked_by* says who yanked it.
     *marks* are the ABIs with builds, each with the class of style of its last build. *how* says
-    what the recipes of its files changed.
+    what the recipes of its files changed, *lacks* for which targets it has no wheel, and why.
     """
 
     version: str
@@ -165,6 +165,7 @@ class ReleaseBlock(NamedTuple):
     builds: list[BuildLine]
     marks: list[tuple[str, str]]
     how: list[str]
+    lacks: list[tuple[str, str]]
 
 
 class Recent(NamedTuple):
@@ -210,16 +211,39 @@ def release_blocks(
     data: ProjectData,
     logs: Mapping[int, str],
     fetches: Mapping[int, Sequence[Fetch]] = MappingProxyType({}),
+    answers: Iterable[Why] = (),
 ) -> list[ReleaseBlock]:
     """Return the releases of a project, newest first, with their files and builds.
 
     *logs* are the logs of the builds in :func:`unexplained`, *fetches* what the builds in
-    :func:`newest_builds` fetched.
+    :func:`newest_builds` fetched, *answers* those of :func:`piwheels.master.logic.why.why`.
     """
+    lacks = _lacks(answers)
     return [
-        _release_block(data, *item, logs, fetches, has_causes=place < CAUSES)
-        for place, item in enumerate(_releases(data))
+        _release_block(
+            data,
+            version,
+            release,
+            logs,
+            fetches,
+            lacks=lacks.get(version, []),
+            has_causes=place < CAUSES,
+        )
+        for place, (version, release) in enumerate(_releases(data))
     ]
+
+
+def _lacks(answers: Iterable[Why]) -> dict[str, list[tuple[str, str]]]:
+    """Return the targets without a wheel and the reasons, by version; equal reasons are one."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for answer in answers:
+        if answer.state != "built":
+            texts = found.setdefault(answer.version, {})
+            texts.setdefault(answer.text, []).append(answer.target.words)
+    return {
+        version: [(", ".join(targets), text) for text, targets in texts.items()]
+        for version, texts in found.items()
+    }
 
 
 def newest_builds(data: ProjectData) -> list[int]:
@@ -258,8 +282,12 @@ def builds_json(
     metadata: Metadata | None = None,
     site_url: str = "",
     index: str = "",
+    *,
+    answers: Iterable[Why] = (),
 ) -> bytes:
     """Return a project page as JSON; *metadata* is that of the release *version*.
+
+    *answers* are as for :func:`release_blocks`.
 
     *index* is the address of the upstream index (PEP 503), next to whose pages are those of
     projects.
@@ -280,7 +308,14 @@ def builds_json(
         "pypi_url": index and f"{index.rstrip('/').removesuffix('/simple')}/project/{name}",
         "piwheels_url": site_url and f"{site_url}project/{name}",
     }
-    releases = {key: _release_json(key, release) for key, release in _releases(data)}
+    said: dict[str, list[dict[str, Any]]] = {}
+    for each in answers:
+        about = {name: getattr(each, name) for name in ("platform", "abi", "state", "text")}
+        said.setdefault(each.version, []).append(about | {"build_id": each.build_id or None})
+    releases = {
+        key: _release_json(key, release) | {"why": said.get(key, [])}
+        for key, release in _releases(data)
+    }
     return to_json({**made, **earlier, "releases": releases})
 
 
@@ -400,6 +435,7 @@ def _release_block(
     logs: Mapping[int, str],
     fetches: Mapping[int, Sequence[Fetch]],
     *,
+    lacks: list[tuple[str, str]],
     has_causes: bool,
 ) -> ReleaseBlock:
     builds, last = _builds(release), _last_builds(release)
@@ -435,6 +471,7 @@ def _release_block(
         ],
         marks=[(abi, _MARKS[_result(build)]) for abi, build in last.items()],
         how=sorted(_phrases(release)),
+        lacks=lacks,
     )
 
 
@@ -479,7 +516,7 @@ def _build_line(
         mark=_MARKS[result],
         how=recipe_phrase(build["recipe"]),
         fault=_fault_text(build) if result == "put off" else "",
-        when=_time_text(build["built_at"]),
+        when=time_text(build["built_at"]),
         duration=duration_text(build["duration"]),
         log=log_name(build["build_id"]),
         failure=None if build["status"] else _failure_line(build, log, has_cause=has_cause),
@@ -514,16 +551,12 @@ def _again_text(build: ProjectBuild, *, is_last: bool) -> str:
         due = following["due"]
         if due is None:
             return " ".join(filter(None, ("waits until an operator has it tried again", phrase)))
-        when = "next" if due - ended < _SOON else f"after {_time_text(due)}"
+        when = "next" if due - ended < _SOON else f"after {time_text(due)}"
         return " ".join(filter(None, ("to be tried again", phrase, when)))
     if build["retry_at"] is None or not is_last or _result(build) != "failed":
         return ""
-    when = _time_text(build["retry_at"])
+    when = time_text(build["retry_at"])
     return f"to be tried again by another slave, or after {when} by the same"
-
-
-def _time_text(time: datetime) -> str:
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def network_text(fetched: int, refused: Sequence[str]) -> str:

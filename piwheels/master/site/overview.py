@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 from contextlib import suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.clock import SYSTEM
 from piwheels.core.site import FEED
 from piwheels.master.logic import feeds, site_wide, web_pages
+from piwheels.master.logic.reasons import reason_lines, suggested_release
 from piwheels.master.logic.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -17,11 +19,17 @@ if TYPE_CHECKING:
 
     from piwheels.core.clock import Clock
     from piwheels.core.database import Database
+    from piwheels.master.logic.reasons import ReasonLine
     from piwheels.master.site.files import Site
     from piwheels.master.site.rendering import Renderer
 
 #: How many of the most downloaded projects the pages list.
 POPULAR: Final = 100
+#: The failures that are counted by their reasons: of so many days, of so many subjects, and again
+#: after so many seconds, because counting visits each failed build.
+FAILED_DAYS: Final = timedelta(days=7)
+MAX_SUBJECTS: Final = 1000
+COUNT_PAUSE: Final = 600.0
 
 
 class Overview:
@@ -57,6 +65,9 @@ class Overview:
         self._downloads_known = False
         #: The ends of the logs of the failed builds in the feed whose cause nobody knows.
         self._ends: dict[int, str] = {}
+        #: The failures by their reasons, and when they are counted again.
+        self._failed: list[ReasonLine] = []
+        self._count_due = 0.0
         #: The group that is written, or was last.
         self._current = ""
         self._root, self._search, self._home, self._sitemap = (Schedule(pause) for _ in range(4))
@@ -215,15 +226,25 @@ class Overview:
         builds = db.get_recent_builds(feeds.FARM_SIZE)
         listed = [build for build in builds if build.package in shown]
         self._explain(feeds.unexplained(listed))
+        self._count_failed(db)
         self._site.write_pages(
             {
                 root / FEED: self._renderer.farm_feed(listed, self._ends),
                 root / "index.html": self._renderer.home(self._stats, popular, builds, shown),
                 root / "stats.html": self._renderer.stats(
-                    self._stats, db.get_activity(), list(site_wide.found(popular[:20], shown))
+                    self._stats,
+                    db.get_activity(),
+                    list(site_wide.found(popular[:20], shown)),
+                    self._failed,
                 ),
             }
         )
+
+    def _count_failed(self, db: Database) -> None:
+        if (now := self._clock.monotonic()) >= self._count_due:
+            counts = db.count_reasons(self._clock.now() - FAILED_DAYS, MAX_SUBJECTS)
+            self._failed = reason_lines(counts, suggested_release(db.get_targets()))
+            self._count_due = now + COUNT_PAUSE
 
     def _explain(self, failed: Iterable[int]) -> None:
         """Keep the ends of the logs of these builds; read those that are new."""

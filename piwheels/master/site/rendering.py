@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from piwheels.core.database.rows import Activity, EndedBuild, ProjectData, SimpleProject
+    from piwheels.core.protocols import Why
     from piwheels.core.states import Fetch
+    from piwheels.master.logic.reasons import ReasonLine
     from piwheels.master.logic.site_wide import Found
     from piwheels.master.site.describer import Described
 
@@ -101,13 +103,17 @@ class Renderer:
         described: Described = UNKNOWN,
         has_page: Callable[[str], bool] = lambda _: False,
         fetches: Mapping[int, Sequence[Fetch]] = MappingProxyType({}),
+        *,
+        answers: Iterable[Why] = (),
     ) -> bytes:
-        """Return a project page; *logs* and *fetches* are as in :func:`web_pages.release_blocks`.
+        """Return a project page.
+
+        *logs*, *fetches* and *answers* are as in :func:`web_pages.release_blocks`.
 
         *described* is the METADATA of the release that installers choose; *has_page* tells which
         projects have a page.
         """
-        releases = web_pages.release_blocks(data, logs, fetches)
+        releases = web_pages.release_blocks(data, logs, fetches, answers)
         best = web_pages.install_version(releases)
         metadata, html = described.metadata, described.html if best else ""
         full = releases[: web_pages.FULL]
@@ -168,9 +174,13 @@ class Renderer:
         )
 
     def stats(
-        self, stats: Mapping[str, Any], activity: Activity, popular: Sequence[Found]
+        self,
+        stats: Mapping[str, Any],
+        activity: Activity,
+        popular: Sequence[Found],
+        failed: Sequence[ReasonLine] = (),
     ) -> bytes:
-        """Return the page with the farm's statistics."""
+        """Return the page with the farm's statistics; *failed* are the failures by their class."""
         waiting = stats.get("builds_pending")
         return self._page(
             "stats",
@@ -179,6 +189,7 @@ class Renderer:
             abis=web_pages.abi_lines(activity.builds, waiting if isinstance(waiting, dict) else {}),
             days=web_pages.days(activity.downloads),
             popular=[each for each in popular if each.ever],
+            failed=failed,
         )
 
     def fixed(self) -> dict[str, bytes]:
