@@ -156,11 +156,11 @@ def _row(
     def row(result: str, seconds: float | None, wheel: str, build_id: int | None = None) -> Row:
         return Row(*target.key, place.abi, result, seconds, wheel, build_id, place.platform)
 
-    own = [build for build in builds if build.abi_tag == place.abi and _may_be(build, place)]
-    if own := [build for build in own if build.counts] or own:
+    tried = [build for build in builds if build.abi_tag == place.abi and _may_be(build, place)]
+    if own := [build for build in tried if build.counts] or tried:
         last = own[-1]
         if not last.status:
-            return _failed_row(row, own)
+            return _failed_row(row, own)._replace(retry_at=tried[-1].retry_at)
         wheel = _serving([last], place)[1]
         if wheel and target.is_imported:
             return row("upstream wheel", None, wheel)
@@ -183,7 +183,7 @@ def _failed_row(row: Callable[[str, float | None, str, int], Row], own: Sequence
         FAILED if told.counts else PUT_OFF, told.duration.total_seconds(), "", told.build_id
     )
     diagnosis = Diagnosis(told.reason, told.subject, told.cause)
-    return found._replace(diagnosis=diagnosis, retry_at=failed[-1].retry_at)
+    return found._replace(diagnosis=diagnosis)
 
 
 def _may_be(build: BuildRow, place: BuildTarget) -> bool:
