@@ -6,6 +6,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, assert_never
 
+from piwheels.core.diagnosis import Diagnosis
 from piwheels.core.errors import DatabaseError, PiWheelsError, Refused, Unavailable
 from piwheels.core.fetching import public
 from piwheels.core.host.pip_config import default_index
@@ -228,13 +229,13 @@ class TheScribe(PauseableTask):
             summary, needs = (metadata.summary, metadata.needs) if metadata else ("", ())
             if self.db.set_package_metadata(package, summary, [name for name, _ in needs]):
                 data = web_pages.offered(self.db.get_project_data(package) or found)
-        logs = self._failures(data)
+        ends = self._ends(data)
         fetches = self.db.get_fetches(web_pages.newest_builds(data))
         rows = [row for row in self.db.get_targets() if not row.skip]
         targets = [Target(row.platform, row.abi_tag) for row in rows]
         answers = why(data, targets, release=suggested_release(rows))
         page = self._renderer.project(
-            data, logs, described, self.site.has_page, fetches, answers=answers
+            data, ends, described, self.site.has_page, fetches, answers=answers
         )
         if not self.site.has_page(package):
             self._links.changed(self.db, package)
@@ -249,7 +250,7 @@ class TheScribe(PauseableTask):
                     answers=answers,
                 ),
                 folder / "badge.svg": self._renderer.badge(data),
-                folder / FEED: self._renderer.project_feed(data, logs),
+                folder / FEED: self._renderer.project_feed(data, ends),
                 folder / "index.html": page,
             }
         )
@@ -284,14 +285,15 @@ class TheScribe(PauseableTask):
                 package,
             )
 
-    def _failures(self, data: ProjectData) -> dict[int, str]:
-        """Return the logs of the failed builds of which the page or the feed shows the end."""
-        logs = {}
-        unexplained = feeds.unexplained(feeds.project_builds(data))
-        for build_id in {*web_pages.unexplained(data), *unexplained}:
-            with suppress(OSError):  # a failure without a log has no end to show
-                logs[build_id] = (self.site.read_log(build_id) or "")[-web_pages.TAIL :]
-        return logs
+    def _ends(self, data: ProjectData) -> dict[int, str]:
+        """Return the lines of the logs of failed builds that the page or the feed shows."""
+        unexplained = dict.fromkeys(feeds.unexplained(feeds.project_builds(data)), Diagnosis(""))
+        ends = {}
+        for build_id, diagnosis in (unexplained | web_pages.unexplained(data)).items():
+            with suppress(OSError):  # a failure without a log has no lines to show
+                if (log := self.site.read_log(build_id)) is not None:
+                    ends[build_id] = web_pages.reason(log, diagnosis)
+        return ends
 
     def delete_package(self, package: str) -> None:
         """Remove *package* from the site: the index first, the files last.

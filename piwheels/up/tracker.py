@@ -6,9 +6,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.clock import SYSTEM
-from piwheels.core.diagnosis import Diagnosis
+from piwheels.core.diagnosis import Diagnosis, last_reason
 from piwheels.core.diagnosis.words import headline, is_unknown, page_of
-from piwheels.core.reasons import last_reason
 from piwheels.core.recipes import recipe_phrase
 from piwheels.core.site import log_name
 from piwheels.core.targets import Target as BuildTarget

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from piwheels.core.debian import packages_for
+from piwheels.core.debian.contents import packages_for
 from piwheels.core.recipes import PLAIN, Recipe
 from piwheels.core.states import Attempt, Retry
 

@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from piwheels.core.debian import packages_for
+from piwheels.core.debian.contents import packages_for
 from piwheels.core.diagnosis import CLASSES, Diagnosis
 from piwheels.core.diagnosis.words import page_of
 from piwheels.core.words import counted

@@ -13,9 +13,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from urllib.parse import quote
 
-from piwheels.core.diagnosis import Diagnosis
+from piwheels.core.diagnosis import Diagnosis, excerpt
 from piwheels.core.diagnosis.words import is_unknown, page_of
-from piwheels.core.reasons import last_lines
 from piwheels.core.recipes import recipe_phrase
 from piwheels.core.site import log_name
 from piwheels.core.states import Trial
@@ -49,7 +48,7 @@ CAUSES: Final = 20
 MAX_LOGS: Final = 12
 #: The size of a failure reason: lines, characters per line; and of the searched end of the log.
 _LINES, _WIDTH = 8, 200
-TAIL: Final = 100_000
+_TAIL: Final = 100_000
 #: Libraries that apt or the essential packages of Debian need: each machine with apt has them.
 ESSENTIAL: Final = frozenset(
     {
@@ -209,13 +208,13 @@ def offered(data: ProjectData) -> ProjectData:
 
 def release_blocks(
     data: ProjectData,
-    logs: Mapping[int, str],
+    ends: Mapping[int, str],
     fetches: Mapping[int, Sequence[Fetch]] = MappingProxyType({}),
     answers: Iterable[Why] = (),
 ) -> list[ReleaseBlock]:
     """Return the releases of a project, newest first, with their files and builds.
 
-    *logs* are the logs of the builds in :func:`unexplained`, *fetches* what the builds in
+    *ends* are the texts (:func:`reason`) of the builds in :func:`unexplained`, *fetches* what the builds in
     :func:`newest_builds` fetched, *answers* those of :func:`piwheels.master.logic.why.why`.
     """
     lacks = _lacks(answers)
@@ -224,7 +223,7 @@ def release_blocks(
             data,
             version,
             release,
-            logs,
+            ends,
             fetches,
             lacks=lacks.get(version, []),
             has_causes=place < CAUSES,
@@ -252,22 +251,29 @@ def newest_builds(data: ProjectData) -> list[int]:
     return [build["build_id"] for release in newest for build in release["builds"]]
 
 
-def unexplained(data: ProjectData) -> list[int]:
-    """Return the failed builds whose logs are shown: the last for each ABI of new releases."""
+def unexplained(data: ProjectData) -> dict[int, Diagnosis]:
+    """Return the failed builds of which lines of the log are shown, with their diagnoses.
+
+    They are the last for each target of the newest releases.
+    """
     newest = [release for _, release in _releases(data)[:EXPLAINED]]
     failed = [
-        build["build_id"]
+        (build["build_id"], diagnosis_of(build))
         for release in newest
         for build in _last_builds(release).values()
         if not build["status"]
     ]
-    return failed[:MAX_LOGS]
+    return dict(failed[:MAX_LOGS])
 
 
-def reason(log: str) -> str:
-    """Return the lines of a failed build's *log* that most likely contain the reason."""
-    plain = ESCAPE.sub("", log[-TAIL:])
-    lines = [_shown(line) for line in last_lines(plain, _LINES)]
+def reason(log: str, diagnosis: Diagnosis = Diagnosis("")) -> str:
+    """Return the lines of a failed build's *log* around the cause of *diagnosis*.
+
+    Without a cause, they are those at its end that most likely contain the reason.
+    """
+    known = diagnosis.cause and diagnosis.cause in log
+    plain = log if known else ESCAPE.sub("", log[-_TAIL:])
+    lines = [_shown(line) for line in excerpt(plain, diagnosis, _LINES)]
     return textwrap.dedent("\n".join(lines)).strip("\n")
 
 
@@ -432,7 +438,7 @@ def _release_block(
     data: ProjectData,
     version: str,
     release: ProjectRelease,
-    logs: Mapping[int, str],
+    ends: Mapping[int, str],
     fetches: Mapping[int, Sequence[Fetch]],
     *,
     lacks: list[tuple[str, str]],
@@ -462,7 +468,7 @@ def _release_block(
         builds=[
             _build_line(
                 build,
-                logs.get(build["build_id"], ""),
+                ends.get(build["build_id"], ""),
                 fetches.get(build["build_id"], ()),
                 is_last=build in last.values(),
                 has_cause=has_causes,
@@ -507,7 +513,7 @@ def _trial(name: str, file: ProjectFile) -> Trial:
 
 
 def _build_line(
-    build: ProjectBuild, log: str, fetches: Sequence[Fetch], *, is_last: bool, has_cause: bool
+    build: ProjectBuild, end: str, fetches: Sequence[Fetch], *, is_last: bool, has_cause: bool
 ) -> BuildLine:
     result = _result(build)
     return BuildLine(
@@ -519,21 +525,21 @@ def _build_line(
         when=time_text(build["built_at"]),
         duration=duration_text(build["duration"]),
         log=log_name(build["build_id"]),
-        failure=None if build["status"] else _failure_line(build, log, has_cause=has_cause),
+        failure=None if build["status"] else _failure_line(build, end, has_cause=has_cause),
         network=network_text(build["fetched"], build["refused"]),
         fetches=[_fetch_line(fetch) for fetch in fetches],
         again=_again_text(build, is_last=is_last),
     )
 
 
-def _failure_line(build: ProjectBuild, log: str, *, has_cause: bool) -> FailureLine:
+def _failure_line(build: ProjectBuild, end: str, *, has_cause: bool) -> FailureLine:
     found = diagnosis_of(build)
     cause = printable(found.cause) if has_cause else ""
-    why = reason(log)
+    shown = cause if cause not in end else ""
     if is_unknown(found):
-        return FailureLine("", "", "", cause if cause not in why else "", why)
-    sentence, shown = printable(found.sentence), cause if cause not in why else ""
-    return FailureLine(found.about.title, page_of(found.about.code), sentence, shown, why)
+        return FailureLine("", "", "", shown, end)
+    page, sentence = page_of(found.about.code), printable(found.sentence)
+    return FailureLine(found.about.title, page, sentence, shown, end)
 
 
 def _fault_text(build: ProjectBuild) -> str:

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from piwheels.core.database.rows import BINARY_ONLY
-from piwheels.core.debian import packages_for
+from piwheels.core.debian.contents import packages_for
 from piwheels.core.diagnosis import Diagnosis
 from piwheels.core.errors import one_line
 from piwheels.core.protocols import Why

@@ -99,7 +99,7 @@ class Renderer:
     def project(
         self,
         data: ProjectData,
-        logs: Mapping[int, str],
+        ends: Mapping[int, str],
         described: Described = UNKNOWN,
         has_page: Callable[[str], bool] = lambda _: False,
         fetches: Mapping[int, Sequence[Fetch]] = MappingProxyType({}),
@@ -108,12 +108,12 @@ class Renderer:
     ) -> bytes:
         """Return a project page.
 
-        *logs*, *fetches* and *answers* are as in :func:`web_pages.release_blocks`.
+        *ends*, *fetches* and *answers* are as in :func:`web_pages.release_blocks`.
 
         *described* is the METADATA of the release that installers choose; *has_page* tells which
         projects have a page.
         """
-        releases = web_pages.release_blocks(data, logs, fetches, answers)
+        releases = web_pages.release_blocks(data, ends, fetches, answers)
         best = web_pages.install_version(releases)
         metadata, html = described.metadata, described.html if best else ""
         full = releases[: web_pages.FULL]
@@ -151,9 +151,8 @@ class Renderer:
         """Return the Atom feed of *builds* of all projects; *ends* are as in ``feeds.entries``."""
         return self._feed("", "./", "Builds of all projects", feeds.entries(builds, ends))
 
-    def project_feed(self, data: ProjectData, logs: Mapping[int, str]) -> bytes:
-        """Return the Atom feed of a project; *logs* are those of ``feeds.unexplained``."""
-        ends = {number: web_pages.reason(log) for number, log in logs.items()}
+    def project_feed(self, data: ProjectData, ends: Mapping[int, str]) -> bytes:
+        """Return the Atom feed of a project; *ends* are as in ``feeds.entries``."""
         entries = feeds.entries(feeds.project_builds(data), ends)
         return self._feed(
             f"project/{data['name']}/", "../../", f"Builds of {data['name']}", entries

@@ -237,8 +237,12 @@ def wanted(cursor):
                 exclusive = ""
             given = [(*rest,) for where, abi, _, *rest in mine if abi == target.abi
                      and (target.platform == "any" or where in {target.platform, ""})]  # fmt: skip
-            planned = [ready for where, abi, ready in again if abi == target.abi
-                       and (target.platform == "any" or where in {target.platform, ""})]  # fmt: skip
+            planned = [
+                ready
+                for where, abi, ready in again
+                if abi == target.abi
+                and (target.platform == "any" or where in {target.platform, ""})
+            ]
             is_open = all(planned) if planned else not settled(given)
             if is_open and not any(serves(wheel, target) for wheel in wheels):
                 failed = None if planned else min((at for *_, at in given), default=None)

@@ -64,7 +64,7 @@ def test_the_feed_of_a_project_has_the_same_entries():
     assert feeds.unexplained(feeds.project_builds(data)) == [9, 7]
     place = f"{SITE}project/spam/feed.atom"
     for renderer in (Renderer(), Renderer(SITE)):
-        name, entries = atom.read(renderer.project_feed(data, {9: LOG}), place)
+        name, entries = atom.read(renderer.project_feed(data, {9: web_pages.reason(LOG)}), place)
         shown = renderer.farm_feed(BUILDS, {9: web_pages.reason(LOG)})
         assert entries == atom.read(shown, f"{SITE}feed.atom")[1]
         assert entries[0]["why"].splitlines()[-1].strip() == "compilation terminated."
