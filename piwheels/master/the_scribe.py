@@ -6,7 +6,6 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, assert_never
 
-from piwheels.core.diagnosis import Diagnosis
 from piwheels.core.errors import DatabaseError, PiWheelsError, Refused, Unavailable
 from piwheels.core.fetching import public
 from piwheels.core.host.pip_config import default_index
@@ -287,7 +286,9 @@ class TheScribe(PauseableTask):
 
     def _ends(self, data: ProjectData) -> dict[int, str]:
         """Return the lines of the logs of failed builds that the page or the feed shows."""
-        unexplained = dict.fromkeys(feeds.unexplained(feeds.project_builds(data)), Diagnosis(""))
+        unexplained = dict.fromkeys(
+            feeds.unexplained(feeds.project_builds(data)), web_pages.UNDIAGNOSED
+        )
         ends = {}
         for build_id, diagnosis in (unexplained | web_pages.unexplained(data)).items():
             with suppress(OSError):  # a failure without a log has no lines to show

@@ -566,6 +566,8 @@ def test_the_reason_is_printable_for_any_log(log):
 def test_only_the_last_failure_for_each_abi_of_the_newest_releases_is_explained():
     builds = [("cp311", False), ("cp313", True)]
     many = {f"v1_{number}": release(builds=builds) for number in range(9)}
+    for number, each in enumerate(many.values()):
+        each["builds"][0]["build_id"] = number
     assert len(web_pages.unexplained(data(**many))) == web_pages.EXPLAINED
     healed = release()
     healed["builds"] = [

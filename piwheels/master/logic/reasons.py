@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from piwheels.core.debian.contents import packages_for
+from piwheels.core.debian.contents import packages_for, release_of
 from piwheels.core.diagnosis import CLASSES, Diagnosis
 from piwheels.core.diagnosis.words import page_of
 from piwheels.core.words import counted
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: How many subjects of each class are listed.
 SUBJECTS: Final = 5
 #: The releases of Debian whose packages are suggested, by their numbers; the newest is last.
-_RELEASES: Final = {"12": "bookworm", "13": "trixie"}
+_NUMBERS: Final = {"12": "bookworm", "13": "trixie"}
 
 
 class ReasonLine(NamedTuple):
@@ -62,13 +62,13 @@ def suggested_release(targets: Iterable[TargetRow]) -> str:
 
     It is the newest one if no target says it.
     """
-    *_, found = _RELEASES.values()
+    *_, newest = _NUMBERS.values()
     for target in targets:
-        words = set(re.findall(r"[a-z0-9]+", target.system.lower()))
-        for number, name in _RELEASES.items():
-            if words & {number, name}:
-                return name
-    return found
+        numbers = re.findall(r"[0-9]+", target.system)
+        known = [_NUMBERS[number] for number in numbers if number in _NUMBERS]
+        if found := release_of(target.system) or "".join(known[:1]):
+            return found
+    return newest
 
 
 def _subject(count: ReasonCount, release: str) -> tuple[str, str]:

@@ -67,6 +67,7 @@ _NAMED = 3
 _MARKS: Final = {"succeeded": "ok", "failed": "failed", "put off": "waiting"}
 #: An attempt that is due so early is the next one.
 _SOON: Final = timedelta(minutes=1)
+UNDIAGNOSED: Final = Diagnosis("")
 _PYTHON: Final = re.compile(r"(?:cp|py)([23])(\d{0,3})", re.ASCII)
 
 
@@ -214,8 +215,9 @@ def release_blocks(
 ) -> list[ReleaseBlock]:
     """Return the releases of a project, newest first, with their files and builds.
 
-    *ends* are the texts (:func:`reason`) of the builds in :func:`unexplained`, *fetches* what the builds in
-    :func:`newest_builds` fetched, *answers* those of :func:`piwheels.master.logic.why.why`.
+    *ends* are what :func:`reason` returns for the builds in :func:`unexplained`, *fetches* what the
+    builds in :func:`newest_builds` fetched, *answers* those of
+    :func:`piwheels.master.logic.why.why`.
     """
     lacks = _lacks(answers)
     return [
@@ -266,7 +268,7 @@ def unexplained(data: ProjectData) -> dict[int, Diagnosis]:
     return dict(failed[:MAX_LOGS])
 
 
-def reason(log: str, diagnosis: Diagnosis = Diagnosis("")) -> str:
+def reason(log: str, diagnosis: Diagnosis = UNDIAGNOSED) -> str:
     """Return the lines of a failed build's *log* around the cause of *diagnosis*.
 
     Without a cause, they are those at its end that most likely contain the reason.

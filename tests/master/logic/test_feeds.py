@@ -78,11 +78,11 @@ def test_an_entry_says_what_to_do_about_a_failure_and_how_a_build_was_cured():
     farm = build(4, status=False)._replace(reason="disk-full", cause="full", counts=False)
     cured = build(5)._replace(recipe={"constraints": ["cython<3"]})
     assert feeds.unexplained([missing, farm, cured, build(6, status=False)]) == [6]
-    for shown in (
-        Renderer(SITE).farm_feed([cured, farm, missing], {}),
-        Renderer(SITE).project_feed(project([cured, farm, missing]), {}),
+    for place, shown in (
+        ("", Renderer(SITE).farm_feed([cured, farm, missing], {})),
+        ("project/spam/", Renderer(SITE).project_feed(project([cured, farm, missing]), {})),
     ):
-        good, bad = atom.read(shown, f"{SITE}feed.atom")[1]
+        good, bad = atom.read(shown, f"{SITE}{place}feed.atom")[1]
         assert good["title"] == "spam 1.2 built with cython<3 for cp311"
         assert bad["title"] == "spam 1.2 failed for cp311: missing header"
         assert b"<p>Install the package that has the header cup.h.</p>" in shown
@@ -123,10 +123,11 @@ def test_an_empty_feed_is_valid():
 ANY = st.text(st.characters(), max_size=300)
 
 
-@given(version=ANY, abi=ANY, log=ANY)
-def test_no_text_makes_a_feed_invalid(version, abi, log):
+@given(version=ANY, abi=ANY, log=ANY, subject=ANY, cause=ANY)
+def test_no_text_makes_a_feed_invalid(version, abi, log, subject, cause):
     failed = build(1, version, abi, status=False)
-    data = Renderer().project_feed(project([failed]), {1: log})
+    failed = failed._replace(reason="missing-header", subject=subject, cause=cause)
+    data = Renderer().project_feed(project([failed]), {1: web_pages.reason(log)})
     (entry,) = atom.read(data, f"{SITE}project/spam/feed.atom")[1]
     assert entry["alternate"] == f"{SITE}project/spam/"
     assert entry["related"] == f"{SITE}logs/0000/0000/0001.txt.gz"
