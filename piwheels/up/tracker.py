@@ -147,8 +147,11 @@ class Tracker:
         """Return when a failed build is tried again; ``""``: it is not."""
         if retry_at is None:
             return ""
-        left = max(retry_at - self._clock.now(), timedelta(0))
-        return f"it will be tried again in {duration_text(left)}"
+        left = retry_at - self._clock.now()
+        when = (
+            f"will be tried again in {duration_text(left)}" if left >= _SOON else "is tried again"
+        )
+        return f"it {when}"
 
     def wheel(self, target: Target) -> str:
         """Return the name of *target*'s wheel for the main interpreter; ``""``: there is none."""
