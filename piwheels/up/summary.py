@@ -67,7 +67,7 @@ class Row(NamedTuple):
     """A line of the table: the result of a version for one target.
 
     *recipe* says what the recipe of its build changed (``""``: it had none). A failure has a
-    *diagnosis*, and may be tried again at *retry_at*.
+    *diagnosis*, and may be tried again at *retry_at*; *tried* are the recipes that failed, too.
     """
 
     package: str
@@ -81,6 +81,7 @@ class Row(NamedTuple):
     recipe: str = ""
     diagnosis: Diagnosis | None = None
     retry_at: datetime | None = None
+    tried: tuple[str, ...] = ()
 
     @property
     def words(self) -> str:
@@ -183,7 +184,9 @@ def _failed_row(row: Callable[[str, float | None, str, int], Row], own: Sequence
         FAILED if told.counts else PUT_OFF, told.duration.total_seconds(), "", told.build_id
     )
     diagnosis = Diagnosis(told.reason, told.subject, told.cause)
-    return found._replace(diagnosis=diagnosis)
+    others = dict.fromkeys(recipe_phrase(each.recipe) for each in failed if each is not told)
+    tried = tuple(phrase for phrase in others if phrase)
+    return found._replace(diagnosis=diagnosis, tried=tried)
 
 
 def _may_be(build: BuildRow, place: BuildTarget) -> bool:

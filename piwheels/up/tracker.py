@@ -287,10 +287,12 @@ class Tracker:
         return f"{row.package} {row.version} for {name}: {why}"
 
     def _advice(self, row: Row, url: str) -> Iterator[str]:
-        """Yield what to do about the failure of *row*, the page that explains it, what follows."""
+        """Yield what to do about the failure of *row*, and what was tried, or follows."""
         if row.diagnosis is not None and not is_unknown(row.diagnosis):
             yield row.diagnosis.sentence
             yield f"{url}{page_of(row.diagnosis.about.code)}"
+        if row.tried:
+            yield f"also failed {', '.join(row.tried)}"
         if follows := self._again(row.retry_at):
             yield follows
 

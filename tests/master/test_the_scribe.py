@@ -329,7 +329,7 @@ def files_of(site, name):
 def test_a_new_file_of_a_project_has_a_new_layout(scribe, site):
     scribe.call(RewritePages("BOTH", "spam"))
     names = {name for name in files_of(site, "spam") if not name.endswith(".gz")}
-    assert (LAYOUT, names) == (3, {
+    assert (LAYOUT, names) == (4, {
         "simple/spam/index.v1_json", "simple/spam/index.html", "simple/spam/index.v1_html",
         "project/spam/json/index.json", "project/spam/badge.svg", "project/spam/feed.atom",
         "project/spam/index.html",

@@ -443,6 +443,12 @@ def test_a_report_says_why_a_build_failed_what_to_do_and_how_it_was_cured(db, tm
     ]  # fmt: skip
     assert record["about"] == "http://localhost/failures.html#missing-header"
     assert record["message"] == f"missing header: {MISSING.cause}"
+    for older in ("cython<3", "setuptools<81"):
+        log_failure(db, FULL_DISK, recipe=Recipe(constraints=(older,)))
+    assert tracker.update(db)
+    report = tracker.report("http://localhost/")
+    assert "toy 1 for cp311: missing header: " in report
+    assert "\n  also failed with cython<3, with setuptools<81\n" in report
     name = "toy-1-cp311-cp311-linux_x86_64.whl"
     files = {
         name: FileState(name, 1, "ab" * 32, "toy", "1", "cp311", "cp311", PC.platform, None, {})
