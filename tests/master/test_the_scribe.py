@@ -647,6 +647,26 @@ def test_the_feeds_show_why_a_build_failed(scribe, fake_db, site):
     assert b"<pre>out of tin</pre>" in (site / "feed.atom").read_bytes()
 
 
+def test_the_statistics_count_failures_and_a_fault_at_this_stops_no_page(scribe, fake_db, site):
+    until((site / "stats.html").exists)
+    assert (
+        b'<a href="failures.html#missing-header">missing header</a>'
+        in (site / "stats.html").read_bytes()
+    )
+    asked = []
+
+    def fail(*_):
+        asked.append(1)
+        raise DatabaseError("too slow")
+
+    fake_db.count_reasons = fail
+    until(lambda: (scribe.call(RewritePages("PROJECT", "spam")), asked)[1])
+    (site / "stats.html").unlink()
+    scribe.call(RewritePages("PROJECT", "spam"))
+    until((site / "stats.html").exists)
+    assert len(asked) == 1
+
+
 def test_unchanged_site_wide_pages_are_not_written(scribe, site):
     names = ("index.html", "packages.html", "packages.json", "packages.json.gz", "stats.html")
     scribe.call(RewritePages("BOTH", "spam"))

@@ -25,11 +25,13 @@ if TYPE_CHECKING:
 
 #: How many of the most downloaded projects the pages list.
 POPULAR: Final = 100
-#: The failures that are counted by their reasons: of so many days, of so many subjects, and again
-#: after so many seconds, because counting visits each failed build.
+#: The failures that are counted by their reasons: of so many days, of so many subjects.
 FAILED_DAYS: Final = timedelta(days=7)
 MAX_SUBJECTS: Final = 1000
-COUNT_PAUSE: Final = 600.0
+#: Counting visits each of these failures: it takes at most this share of the time. The seconds
+#: until it is tried again after an error.
+COUNT_SHARE: Final = 1 / 200
+COUNT_AGAIN: Final = 3600.0
 
 
 class Overview:
@@ -241,10 +243,12 @@ class Overview:
         )
 
     def _count_failed(self, db: Database) -> None:
-        if (now := self._clock.monotonic()) >= self._count_due:
+        if (began := self._clock.monotonic()) >= self._count_due:
+            self._count_due = began + COUNT_AGAIN
             counts = db.count_reasons(self._clock.now() - FAILED_DAYS, MAX_SUBJECTS)
             self._failed = reason_lines(counts, suggested_release(db.get_targets()))
-            self._count_due = now + COUNT_PAUSE
+            ended = self._clock.monotonic()
+            self._count_due = ended + (ended - began) / COUNT_SHARE
 
     def _explain(self, failed: Iterable[int]) -> None:
         """Keep the ends of the logs of these builds; read those that are new."""
