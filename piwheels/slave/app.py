@@ -487,6 +487,7 @@ class PiWheelsSlave:
             dir=str(self.dir),
             python=workshop.interpreter.path,
             platform=workshop.offer.platform,
+            py_version=workshop.interpreter.py_version,
             pip=workshop.pip,
             system=workshop.system or self.system,
             sandbox=workshop.sandbox,

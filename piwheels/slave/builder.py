@@ -94,8 +94,8 @@ class Builder(Thread):
     *timeout* limits the build alone. Sources come from *index_url* and *extra_index_urls* (``None``
     and none: from the indexes that pip is configured with). The build has a directory of its own in
     *dir* (``None``: the system's directory for temporary files). *python* is the interpreter to
-    build for (``None``: the one that runs this), *platform* its platform (``None``: it is asked),
-    and *pip* the command that runs pip for it, if
+    build for (``None``: the one that runs this), *platform* and *py_version* (``"311"``) are its
+    own (``None``: it is asked), and *pip* is the command that runs pip for it, if
     :func:`~piwheels.core.host.pip_config.pip_command` has found it before. *sandbox* confines the
     build, *egress* says what it may reach (``None``: everything), and *limits* are its limits.
     *recipe* is how this build differs from others. Builders may share *system*, and *overlays*
@@ -115,6 +115,7 @@ class Builder(Thread):
         dir: str | Path | None = None,  # noqa: A002 (documented)
         python: Path | None = None,
         platform: str | None = None,
+        py_version: str | None = None,
         pip: Sequence[str] | None = None,
         system: System | None = None,
         sandbox: Sandbox | None = None,
@@ -136,6 +137,7 @@ class Builder(Thread):
         self._dir = Path(dir or tempfile.gettempdir())
         self._python = python
         self._platform = platform
+        self._py_version = py_version
         self._pip = pip
         self._system = system or System()
         self._sandbox = sandbox or NoSandbox()
@@ -291,7 +293,9 @@ class Builder(Thread):
         if self._stopping.is_set():  # before the network existed
             self._network.abort()
         try:
-            self._network.hide_later(self._version)
+            if recipe.release_plus:
+                python = self._py_version or probe(self._python).py_version
+                self._network.hide_later(self._version, python)
             if self._egress.offline:
                 ending = self._run_pip(pip, "download", log_file)
                 if not ending.success:
@@ -509,12 +513,14 @@ class Builder(Thread):
     def _check_cured(self) -> None:
         """Raise ``BadWheel`` unless each wheel was installed and imported.
 
-        Modules that it requires are not there: an import that misses one was tried.
+        Modules that it requires are not there: an import that misses one was tried. Private modules
+        alone may fail: optional parts do so, where a library is missing.
         """
         for wheel in self.wheels:
             trial = wheel.trial
             needs_others = trial.why.startswith(NEEDS) and wheel.pip_dependencies
-            if trial.imports or (trial.installs and needs_others):
+            is_private = trial.imports is False and trial.why.startswith("_")
+            if trial.imports or (trial.installs and (needs_others or is_private)):
                 continue
             if trial.installs and not import_names(recorded_paths(wheel.path)):
                 continue
