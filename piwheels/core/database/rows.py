@@ -261,15 +261,17 @@ class ProjectRecipe(TypedDict):
 class ProjectBuild(TypedDict):
     """One attempt to build a release.
 
-    *fetched* is the number of files that it fetched; *refused* are the addresses, or ``HOST:PORT``,
-    that the proxy of its slave refused. A failure with a *retry_at* needs a second opinion: from
-    another slave, or from its own at that time; *next* is another attempt that the farm plans. The
-    diagnosis and the recipe are as in :class:`BuildRow`.
+    *label* is the name of its slave, *fetched* the number of files that it fetched; *refused* are
+    the addresses, or ``HOST:PORT``, that the proxy of its slave refused. A failure with a
+    *retry_at* needs a second opinion: from another slave, or from its own at that time; *next* is
+    another attempt that the farm plans. The diagnosis and the recipe are as in
+    :class:`BuildRow`.
     """
 
     build_id: int
     abi_tag: str
     platform: str
+    label: str
     status: bool
     built_at: datetime
     retry_at: datetime | None
@@ -335,6 +337,7 @@ class ProjectData(TypedDict):
     description: str
     status: str
     skip: str
+    recipe: ProjectRecipe | None
     releases: dict[str, ProjectRelease]
 
 

@@ -30,6 +30,7 @@ from piwheels.master.logic.effects import (
     ReleaseLease,
     Reply,
     ReportPause,
+    ReportRow,
     SaveQuarantines,
     SlaveEffect,
     TakeBack,
@@ -199,6 +200,9 @@ class Builds(Sessions):
         if not build.counts and build.retry is not None:
             text = f"failed to build {intake}, which does not count: {why}"
             effects.append(Warn(build.slave_id, intake.label, text + _what_follows(build.retry)))
+            row = cures.farm_row(build.retry.attempt)
+            if len(cures.farm_row(build.attempt)) < cures.SLAVES <= len(row):
+                effects.append(ReportRow(build, row))
         return [*effects, *self._report_fitness(intake, instant)]
 
     def _place(self, slave: SlaveState | None, intake: Intake, now: float) -> cures.Place:
