@@ -418,6 +418,33 @@ class Rejection(NamedTuple):
     why: Text
 
 
+class FailuresAsked(NamedTuple):
+    """The failures of the last *days* that have a *reason* and a *subject*."""
+
+    days: Count
+    reason: Text
+    subject: Text
+
+
+class FailureCount(NamedTuple):
+    """How many failures (*builds*) of how many *packages* have a *reason* and a *subject*.
+
+    Only failures count that stand: no other build serves their target, none waits.
+    """
+
+    reason: Text
+    subject: Text
+    builds: Count
+    packages: Count
+
+
+class RetryAsked(NamedTuple):
+    """Have these failures built again. *preview*: only count them."""
+
+    failures: FailuresAsked
+    preview: bool
+
+
 _Targets = list[Count] | None
 
 #: Each request of a console: its data, and the data of the ``OK`` that answers it.
@@ -434,6 +461,8 @@ _CONSOLE_REQUESTS: Final[Mapping[str, tuple[Any, Any]]] = {
     "TARGETS": (_None, list[TargetState]),
     "POSITION": (Job, list[Position]),  # of this version, for each target that it waits for
     "BUILDS": (Count, list[BuildOutcome]),  # so many, at most 500, the newest first
+    "FAILURES": (Count, list[FailureCount]),  # of so many days, at most 500, most builds first
+    "FAILED": (FailuresAsked, list[BuildOutcome]),  # at most 200, the newest first
     # A build's number, and an offset: at most 2**19 characters from it.
     "LOG": (tuple[Count, Count], LogPart),
     # A slave (at most 100): the end of its build's output, then new lines.
@@ -444,6 +473,9 @@ _CONSOLE_REQUESTS: Final[Mapping[str, tuple[Any, Any]]] = {
     "SKIP": (_Targets, list[Rejection]),
     "WAKE": (_Targets, list[Rejection]),
     "QUIT": (_None, _None),
+    # A version, or many failures: all failed attempts are forgotten. The answer is their number.
+    "RETRY": (Job | RetryAsked, Count),
+    "FIRST": (Job, _None),  # build this version before others
 }
 
 console: Final = Protocol(

@@ -23,14 +23,18 @@ from piwheels.core.errors import BadMessage, PiWheelsError, Refused, Unavailable
 from piwheels.core.protocols import (
     BuildOutcome,
     CommandReport,
+    FailureCount,
+    Job,
     LogPart,
     Position,
     QueueHead,
+    RetryAsked,
     Welcome,
     console,
 )
 from piwheels.core.recipes import recipe_words
 from piwheels.core.tasks import PausingTask
+from piwheels.core.wheels.tags import canonical
 from piwheels.master.big_brother import HISTORY
 from piwheels.master.logic.consoles import Consoles, OutputTails, Requester
 from piwheels.master.logic.positions import position
@@ -47,6 +51,7 @@ from piwheels.master.messages import (
     ListTargets,
     MasterStarted,
     OutputReceived,
+    PagesNoted,
     SlaveHistory,
     StatsPublished,
 )
@@ -56,9 +61,11 @@ from piwheels.master.the_oracle import DbClient
 from piwheels.master.wiring import warning_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
 
-    from piwheels.core.database.rows import EndedBuild, PositionRow
+    from piwheels.core.database.rows import EndedBuild, PositionRow, ReasonCount
+    from piwheels.core.protocols import FailuresAsked
     from piwheels.core.states import MasterInfo, MasterStats
     from piwheels.master.gate import Sender
     from piwheels.master.messages import FleetRequest
@@ -73,8 +80,11 @@ if TYPE_CHECKING:
 LEVEL: Final = 1
 #: How many requests or events are read before other sockets are served.
 BURST: Final = 100
-#: The most versions of an ABI, builds, and characters of a log in one answer.
-MAX_QUEUE, MAX_BUILDS, LOG_PART = 1000, 500, 2**19
+#: The most versions of an ABI, builds (or reasons of failures), failures with one reason, and
+#: characters of a log in one answer.
+MAX_QUEUE, MAX_BUILDS, MAX_FAILED, LOG_PART = 1000, 500, 200, 2**19
+#: The most days of which failures are counted.
+MAX_DAYS: Final = 36_500
 
 
 class TheOperator(PausingTask):
@@ -135,14 +145,7 @@ class TheOperator(PausingTask):
         sender.check(msg)
         now = self.clock.monotonic()
         if msg == "HELLO":
-            is_new = requester.peer not in self.consoles.attached
-            self.consoles.attach(requester, sender.called(data.who), now, sender.name)
-            assert self._info is not None  # noqa: S101 (no console is served before)
-            welcome = Welcome(LEVEL, self._info, self.paused, warning_of(self.config))
-            # Consoles of earlier versions do not know the warning.
-            self._answer(requester, welcome if welcome.warning else welcome[:-1])
-            if is_new:
-                self.ports.ask("fleet", ListPauses(), partial(self._send_pauses, requester))
+            self._greet(requester, sender.called(data.who), now, sender.name)
             return
         who = self.consoles.identify(requester, now, sender.name).who
         match msg:
@@ -152,10 +155,9 @@ class TheOperator(PausingTask):
                 self._ask_fleet(requester, _unchanged, _OF_FLEET[msg](data))
             case "QUEUE":
                 self._ask_fleet(requester, self._heads, ListQueue(min(data, MAX_QUEUE)))
-            case "POSITION":
-                self._ask_db(requester, _positions, "explain_position", *data)
-            case "BUILDS":
-                self._ask_db(requester, _outcomes, "get_recent_builds", min(data, MAX_BUILDS))
+            case "POSITION" | "BUILDS" | "FAILURES" | "FAILED":
+                convert, method, arguments = _OF_DATABASE[msg]
+                self._ask_db(requester, convert, method, *arguments(data, self.clock.now()))
             case "LOG":
                 self._log(requester, *data)
             case "WATCH":
@@ -165,8 +167,22 @@ class TheOperator(PausingTask):
                 self._answer(requester, NoData)
             case "KILL" | "SLEEP" | "SKIP" | "WAKE" | "QUIT":
                 self._command(requester, who, msg, data)
+            case "RETRY":
+                self._retry(requester, who, data)
+            case "FIRST":
+                self._put_first(requester, who, data)
             case _:
                 raise BadMessage(f"{msg} has no handler")
+
+    def _greet(self, requester: Requester, who: str, now: float, owner: str) -> None:
+        is_new = requester.peer not in self.consoles.attached
+        self.consoles.attach(requester, who, now, owner)
+        assert self._info is not None  # noqa: S101 (no console is served before)
+        welcome = Welcome(LEVEL, self._info, self.paused, warning_of(self.config))
+        # Consoles of earlier versions do not know the warning.
+        self._answer(requester, welcome if welcome.warning else welcome[:-1])
+        if is_new:
+            self.ports.ask("fleet", ListPauses(), partial(self._send_pauses, requester))
 
     def _command(self, requester: Requester, who: str, verb: Any, slaves: Any) -> None:
         all_slaves = slaves is None or slaves is NoData
@@ -185,6 +201,39 @@ class TheOperator(PausingTask):
         self._publish_command(
             CommandReport(who, verb, None if all_slaves else slaves, self.clock.now())
         )
+
+    def _retry(self, requester: Requester, who: str, what: Job | RetryAsked) -> None:
+        """Have the failed builds of a version, or those with a reason, repeated; or count these."""
+        if isinstance(what, Job):
+            version = canonical(what.package), what.version
+            then = partial(self._retried, who, " ".join(version))
+            self._ask_db(requester, then, "retry_version", *version)
+            return
+        chosen = _chosen(what.failures, self.clock.now())
+        if what.preview:
+            self._ask_db(requester, _unchanged, "count_reason", *chosen)
+            return
+        about = f"{' '.join(chosen[:2]).strip()} since {chosen[2]:%Y-%m-%d}"
+        self._ask_db(requester, partial(self._retried, who, about), "retry_reason", *chosen)
+
+    def _retried(self, who: str, about: str, packages: Sequence[str]) -> int:
+        """Have the pages written of the *packages* of failures; return how many failures."""
+        self.logger.warning("%s said RETRY to %s: %d failures", who, about, len(packages))
+        for package in sorted(set(packages)):
+            self.ports.ask("web", PagesNoted("PROJECT", package), _ignore_result)
+        return len(packages)
+
+    def _put_first(self, requester: Requester, who: str, job: Job) -> None:
+        """Have a version built before others."""
+        package, version = canonical(job.package), job.version
+
+        def then(is_known: bool) -> Any:
+            if not is_known:
+                return Refused("FIRST", f"there is no {package} {version}")
+            self.logger.warning("%s said FIRST to %s %s", who, package, version)
+            return NoData
+
+        self._ask_db(requester, then, "set_urgency", package, version, "first")
 
     def _watch(self, requester: Requester, slave_id: int) -> None:
         self.consoles.watch(requester, slave_id)
@@ -317,6 +366,14 @@ class TheOperator(PausingTask):
             self.consoles.forget(requester.peer)  # it has gone
 
 
+def _since(days: int, now: datetime) -> datetime:
+    return now - timedelta(days=min(days, MAX_DAYS))
+
+
+def _chosen(failures: FailuresAsked, now: datetime) -> tuple[str, str, datetime]:
+    return failures.reason, failures.subject, _since(failures.days, now)
+
+
 #: The requests that SlaveDriver answers, and whose answers need no change.
 _OF_FLEET: Final[Mapping[str, Callable[[Any], FleetRequest]]] = {
     "SLAVES": ListSlaves,
@@ -328,6 +385,14 @@ _OF_FLEET: Final[Mapping[str, Callable[[Any], FleetRequest]]] = {
 
 def _unchanged(result: Any) -> Any:
     return result
+
+
+def _ignore_result(_: Result[Any]) -> None:
+    """Ignore an answer: TheSecretary logs its own errors."""
+
+
+def _counts(rows: Iterable[ReasonCount]) -> list[FailureCount]:
+    return [FailureCount(*row) for row in rows]
 
 
 def _positions(rows: Iterable[PositionRow]) -> list[Position]:
@@ -344,3 +409,13 @@ def _outcomes(builds: Iterable[EndedBuild]) -> list[BuildOutcome]:
         )
         for build in builds
     ]  # fmt: skip
+
+
+#: The requests that the database answers: what makes its answer one for a console, the method of
+#: ``Database``, and its arguments from the data of the request and the present.
+_OF_DATABASE: Final[Mapping[str, tuple[_Convert, str, Callable[[Any, datetime], Any]]]] = {
+    "POSITION": (_positions, "explain_position", lambda job, _: job),
+    "BUILDS": (_outcomes, "get_recent_builds", lambda most, _: [min(most, MAX_BUILDS)]),
+    "FAILURES": (_counts, "count_reasons", lambda days, now: (_since(days, now), MAX_BUILDS)),
+    "FAILED": (_outcomes, "get_failures", lambda asked, now: (*_chosen(asked, now), MAX_FAILED)),
+}
