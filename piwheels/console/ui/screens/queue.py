@@ -41,7 +41,12 @@ _SORTS: Final[dict[str, Callable[[AbiQueue], object]]] = {
     "pending": lambda queue: -queue.pending,
     "eta": lambda queue: -_hours(queue),
 }
-_TONES: Final = {"ok": "tone--good", "failed": "tone--warn", "skipped": "tone--dim"}
+_TONES: Final = {
+    "ok": "tone--good",
+    "failed": "tone--warn",
+    "put off": "tone--accent",
+    "skipped": "tone--dim",
+}
 
 #: The most causes of failures that are shown.
 _CAUSES: Final = 3
@@ -103,7 +108,8 @@ class QueueScreen(FarmScreen):
                 Column("ENDED", 8, lambda build: f"{build.ended.astimezone():%H:%M:%S}", least=46),
                 Column("PACKAGE", 0, lambda build: f"{build.package} {build.version}"),
                 Column("ABI", 6, lambda build: build.abi, least=54),
-                Column("RESULT", 7, lambda b: (b.result or "?", _TONES.get(b.result, ""))),
+                Column("RESULT", 7, lambda b: (b.outcome or "?", _TONES.get(b.outcome, ""))),
+                Column("WHY", 24, lambda build: build.about, least=84),
                 Column("TIME", 6, _took, right=True),
             ),
             lambda build: (build.slave_id, build.package, build.version, build.ended),

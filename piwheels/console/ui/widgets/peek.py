@@ -151,7 +151,7 @@ def _fillings(row: Row, now: datetime, *, ascii_only: bool) -> list[Cell]:
 def past(build: PastBuild) -> str:
     """Describe a build that has ended: ``lxml 6.0.1 ok 3m``."""
     took = short_span(build.duration) if build.duration is not None else ""
-    result = "FAIL" if build.result == "failed" else build.result
+    result = "FAIL" if build.outcome == "failed" else build.outcome
     return " ".join(filter(None, (clean(build.package), clean(build.version), result, took)))
 
 
