@@ -66,3 +66,9 @@ def family(platform: str) -> str:
         platform = f"{match['many'] or match['musl']}_{match['machine']}"
     system, _, machine = platform.partition("_")
     return f"{system}_{_SAME[machine]}" if machine in _SAME else platform
+
+
+def release_name(os_version: str) -> str:
+    """Return the name of a release: ``bookworm`` of ``12 (bookworm)``; ``""``: it has none."""
+    match = re.search(r"\(([a-z]{1,40})\)", os_version)
+    return match[1] if match else ""

@@ -14,19 +14,23 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.console.simulate.boards import make_boards, make_hosts
-from piwheels.console.simulate.buildlog import build_log
+from piwheels.console.simulate.buildlog import build_log, diagnosis_of
 from piwheels.console.simulate.counters import Counters
+from piwheels.console.simulate.inventory import PROJECTS
 from piwheels.console.simulate.queues import Queues
 from piwheels.console.simulate.slaves import Slave, Work, begin_work
 from piwheels.core.codec import NoData
-from piwheels.core.errors import BadMessage
+from piwheels.core.errors import BadMessage, Refused
 from piwheels.core.protocols import (
     BuildOutcome,
     CommandReport,
+    FailureCount,
+    FailuresAsked,
     Lane,
     Output,
     Position,
     Rejection,
+    RetryAsked,
     SlaveEvent,
     TargetState,
 )
@@ -53,6 +57,12 @@ OUTPUT_EVERY: Final = timedelta(seconds=2)
 RELEASE_EVERY: Final = 20
 #: The longest tail of a running build's log, in characters.
 TAIL: Final = 2**16
+#: The requests that :meth:`World.answer` answers.
+ANSWERED: Final = (
+    "FIGURES", "QUEUE", "BUILDS", "HOSTS", "TARGETS", "POSITION", "FAILURES", "FAILED", "RETRY",
+    "FIRST",
+)  # fmt: skip
+_PROJECTS: Final = {project.name: project for project in PROJECTS}
 
 
 class World:
@@ -268,7 +278,10 @@ class World:
         outcome = BuildOutcome(
             None if skipped else work.number, slave.number, info.label, *work.job, info.native_abi,
             result, min(now, work.until) - work.since, 0 if skipped else len(work.files), now,
+            platform=family(info.native_platform),
         )  # fmt: skip
+        if result == "failed":
+            outcome = self._diagnosed(outcome, work.number, now)
         self._send_output(slave.number, now, last=True)
         slave.work = None
         if not skipped:
@@ -278,6 +291,15 @@ class World:
             self._events.append(outcome)
         self._reply(slave, now, "DONE")
         self._at(now, self.random.uniform(1, 3), self._ask, slave)
+
+    def _diagnosed(self, outcome: BuildOutcome, number: int, now: datetime) -> BuildOutcome:
+        """Return the outcome of a failed build with its diagnosis, and with what follows."""
+        found = diagnosis_of(number)
+        counts = found.about.fault != "farm"
+        return outcome._replace(
+            reason=found.reason, subject=found.subject, cause=found.cause, counts=counts,
+            retry_at=None if counts else now + timedelta(minutes=10),
+        )  # fmt: skip
 
     def _fall_silent(self, slave: Slave, now: datetime) -> None:
         slave.vanishes_at = None
@@ -358,7 +380,7 @@ class World:
         return None if slave is None else list(slave.history)
 
     def answer(self, msg: str, data: Any) -> Any:
-        """Return the answer to a request that only asks about the farm as it is."""
+        """Return the answer to a request about the farm as it is, or about its queue."""
         match msg:
             case "FIGURES":
                 return list(self.stats)
@@ -366,6 +388,15 @@ class World:
                 return self._queues.heads(min(data, 1000))
             case "BUILDS":
                 return list(reversed(self.builds))[:data]
+            case "FAILURES":
+                return self.failures()
+            case "FAILED":
+                return self.failed(data)[:200]
+            case "RETRY":
+                return self.retry(data)
+            case "FIRST":
+                self.put_first(data)
+                return NoData
             case "HOSTS":
                 return self.lanes(data)
             case "TARGETS":
@@ -373,6 +404,37 @@ class World:
             case "POSITION":
                 return self.position(data)
         raise BadMessage(f"{msg} has no handler")
+
+    def failures(self) -> list[FailureCount]:
+        """Return how many builds have failed, by reason and subject, most first."""
+        rows: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        for one in self.builds:
+            if one.result == "failed":
+                rows[one.reason, one.subject].append(one.package)
+        counts = [FailureCount(*key, len(each), len(set(each))) for key, each in rows.items()]
+        return sorted(counts, key=lambda count: -count.builds)
+
+    def failed(self, what: Job | FailuresAsked) -> list[BuildOutcome]:
+        """Return the failed builds of a version, or those with a reason, newest first."""
+        if isinstance(what, FailuresAsked):
+            found = [one for one in self.builds if (one.reason, one.subject) == what[1:]]
+        else:
+            found = [one for one in self.builds if (one.package, one.version) == what]
+        return [one for one in reversed(found) if one.result == "failed"]
+
+    def retry(self, what: Job | RetryAsked) -> int:
+        """Put failed builds into the queue again, or only count them; return their number."""
+        chosen = self.failed(what.failures if isinstance(what, RetryAsked) else what)
+        if not (isinstance(what, RetryAsked) and what.preview):
+            for one in chosen:
+                self.builds.remove(one)
+                self._queues.put_back(one.abi, _PROJECTS[one.package], one.version)
+        return len(chosen)
+
+    def put_first(self, job: Job) -> None:
+        """Move a version to the head of its queues. Raises ``Refused`` if it does not wait."""
+        if not self._queues.put_first(job):
+            raise Refused("FIRST", f"{' '.join(job)} does not wait")
 
     def lanes(self, after: int) -> list[Lane]:
         """Return the slaves with numbers above *after* that are lanes of hosts."""

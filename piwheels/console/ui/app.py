@@ -24,6 +24,7 @@ from piwheels.console.ui.palette import ConsoleCommands, Palette, entries, find_
 from piwheels.console.ui.prefs import Prefs
 from piwheels.console.ui.screens.base import Dialog, FarmScreen
 from piwheels.console.ui.screens.events import EventsScreen
+from piwheels.console.ui.screens.failures import FailuresScreen
 from piwheels.console.ui.screens.fleet import FleetScreen
 from piwheels.console.ui.screens.heat import HeatScreen
 from piwheels.console.ui.screens.help import HelpScreen, help_lines
@@ -75,7 +76,7 @@ _SCREENS: Final[dict[str, type[FarmScreen]]] = {
 }
 
 
-_STYLES: Final = ("app", "slave", "log", "targets", *_SCREENS)
+_STYLES: Final = ("app", "slave", "log", "targets", "failures", *_SCREENS)
 
 
 class ConsoleApp(TonedApp, inherit_bindings=False):
@@ -425,6 +426,11 @@ class ConsoleApp(TonedApp, inherit_bindings=False):
         """Open the screen of the targets."""
         if not isinstance(self.screen, TargetsScreen):
             self.push_screen(TargetsScreen())
+
+    def action_failures(self) -> None:
+        """Open the screen of the failures."""
+        if not isinstance(self.screen, FailuresScreen):
+            self.push_screen(FailuresScreen())
 
     def open_why(self, package: str, version: str = "") -> None:
         """Show why a version waits (``""``: the one of *package* that the console knows of)."""

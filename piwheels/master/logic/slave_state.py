@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from piwheels.core.conversations import slave_conversation
@@ -10,6 +9,7 @@ from piwheels.core.errors import one_line
 from piwheels.core.protocols import LEVEL_1_ID
 from piwheels.core.recipes import Recipe
 from piwheels.core.states import Phase, Transition
+from piwheels.core.targets import release_name
 from piwheels.core.wheels.tags import canonical
 
 if TYPE_CHECKING:
@@ -93,8 +93,7 @@ def memory_of(slave: SlaveState) -> int:
 
 def release_of(slave: SlaveState) -> str:
     """Return the name of a slave's release of Debian, such as ``bookworm``; ``""``: unknown."""
-    match = re.search(r"\(([a-z]{1,40})\)", slave.os_version)
-    return match[1] if match else ""
+    return release_name(slave.os_version)
 
 
 def receive(slave: SlaveState, msg: str, data: Any, instant: Instant) -> None:

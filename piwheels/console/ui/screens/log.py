@@ -235,6 +235,10 @@ class LogScreen(FarmScreen):
         """Return the slave, while it runs the build."""
         return [self.slave_id] if self.feed.source is LogSource.LIVE else []
 
+    def chosen_build(self) -> PastBuild | None:
+        """Return the build whose log this is, if it has ended."""
+        return self.feed.build
+
     def find(self, text: str) -> str:
         """Search for *text*."""
         self._view.search(text)

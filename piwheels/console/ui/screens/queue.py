@@ -59,8 +59,12 @@ class QueueScreen(FarmScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("o", "sort", "sort", id="queue.sort", tooltip="sort by the next column"),
         Binding("T", "app.targets", "the queue of each target", show=False, id="queue.targets"),
+        Binding("F", "app.failures", "failures", show=False, id="queue.failures",
+                tooltip="what has failed, and why"),
+        Binding("f", "first", "first", show=False, id="queue.first",
+                tooltip="build the version at the cursor before others"),
         Binding("e", "why", "explain the place of this version", show=False, id="queue.why"),
-    ]
+    ]  # fmt: skip
 
     def __init__(self) -> None:
         super().__init__()
@@ -212,6 +216,10 @@ class QueueScreen(FarmScreen):
         queue = self._abis.item
         return [slave.id for slave in slaves if queue and slave.abi == queue.abi]
 
+    def chosen_build(self) -> PastBuild | None:
+        """Return the ended build at the cursor."""
+        return self._recent.item if self._recent.has_focus else None
+
     def rows(self) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
         """Return the list that has the focus, or the table of ABIs."""
         lists = (self._longest, self._heads, self._recent)
@@ -233,17 +241,23 @@ class QueueScreen(FarmScreen):
         if (queue := self._abis.item) is not None:
             self.console.open_fleet("" if queue.abi == FIRST.abi else f"abi={queue.abi}")
 
-    def action_why(self) -> None:
-        """Explain the place of the version at the cursor: in its ABI's queue, the first."""
-        job: tuple[str, str] | None = None
+    def _job(self) -> tuple[str, str] | None:
+        """Return the version at the cursor: in its ABI's queue, the first."""
         if self._longest.has_focus and (slave := self._longest.item) is not None:
-            job = slave.job
-        elif self._recent.has_focus and (build := self._recent.item) is not None:
-            job = build.package, build.version
-        else:
-            job = self._heads.item
-        if job is not None:
+            return slave.job
+        if self._recent.has_focus and (build := self._recent.item) is not None:
+            return build.package, build.version
+        return self._heads.item
+
+    def action_why(self) -> None:
+        """Explain the place of the version at the cursor."""
+        if (job := self._job()) is not None:
             self.console.open_why(*job)
+
+    def action_first(self) -> None:
+        """Have the version at the cursor built before others."""
+        if (job := self._job()) is not None:
+            self.console.commands.put_first(*job)
 
     @on(LineList.Opened, "#heads")
     def open_head(self) -> None:

@@ -354,6 +354,10 @@ class SlaveScreen(FarmScreen):
         living = slave is not None and self._state(slave) is not State.DEAD
         return [self.slave_id] if living else []
 
+    def chosen_build(self) -> PastBuild | None:
+        """Return the build at the cursor."""
+        return self._builds.item
+
     def rows(self) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
         """Return the builds."""
         return self._builds.table()
