@@ -12,6 +12,7 @@ from textual.containers import Horizontal
 from piwheels.console.model.heat import natural
 from piwheels.console.model.slave import PastBuild
 from piwheels.console.text import clean, number, short_span, spark
+from piwheels.console.ui.builds import explanation
 from piwheels.console.ui.cycle import next_choice
 from piwheels.console.ui.screens.base import FarmScreen
 from piwheels.console.ui.widgets.line_list import Column, LineList
@@ -113,7 +114,7 @@ class QueueScreen(FarmScreen):
                 Column("PACKAGE", 0, lambda build: f"{build.package} {build.version}"),
                 Column("ABI", 6, lambda build: build.abi, least=54),
                 Column("RESULT", 7, lambda b: (b.outcome or "?", _TONES.get(b.outcome, ""))),
-                Column("WHY", 24, lambda build: build.about, least=84),
+                Column("WHY", 22, lambda build: build.about, least=64),
                 Column("TIME", 6, _took, right=True),
             ),
             lambda build: (build.slave_id, build.package, build.version, build.ended),
@@ -158,9 +159,20 @@ class QueueScreen(FarmScreen):
         width = max(20, self._total.size.width)
         self._total.show(self._totals(queues, width))
         self._forecast.show(_forecast(queues, width - 4, ascii_only=self.console.ascii))
-        causes = farm.causes()[:_CAUSES]
-        self._causes.display = bool(causes) and not self.has_class("-short")
-        self._causes.show([[(cause, "tone--warn")] for cause in causes])
+        self._show_causes()
+
+    @on(LineList.Moved, "#recent")
+    def _show_causes(self) -> None:
+        """Show why the build at the cursor failed, or what fails everywhere."""
+        build = self.chosen_build()
+        if build is not None and build.about:
+            title, lines = "Why it failed", explanation(build, max(20, self.size.width - 6))
+        else:
+            causes = self.session.farm.causes()[:_CAUSES]
+            title, lines = "What fails", [[(cause, "tone--warn")] for cause in causes]
+        self._causes.border_title = title
+        self._causes.display = bool(lines) and not self.has_class("-short")
+        self._causes.show(lines)
 
     def _show_heads(self) -> None:
         chosen = self._abis.item

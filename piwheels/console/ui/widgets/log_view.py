@@ -106,6 +106,10 @@ class LogView(ScrollView, can_focus=True):
         Binding("t", "times", "time", id="log.times", tooltip="show or hide times"),
     ]
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer the key to the cause only where one is known."""
+        return action != "cause" or bool(self._causes)
+
     class Changed(Message):
         """The cursor, the search or the layout changed."""
 
@@ -392,8 +396,7 @@ class LogView(ScrollView, can_focus=True):
 
     def action_cause(self) -> None:
         """Go to the next line that says why the build failed."""
-        if not self._go_along(self._causes, 1):
-            self.app.bell()
+        self._go_along(self._causes, 1)
 
     def action_narrow(self) -> None:
         """Show only lines that match, or all."""
