@@ -133,7 +133,10 @@ class PastBuild(NamedTuple):
             return AGAIN if self.again else ""
         if self.retry_at <= self.ended:
             return AGAIN
-        at, ended = self.retry_at.astimezone(), self.ended.astimezone()
+        try:
+            at, ended = self.retry_at.astimezone(), self.ended.astimezone()
+        except (OverflowError, ValueError):  # no date here
+            return AGAIN
         return f"{AGAIN} at {at:{'%H:%M' if at.date() == ended.date() else '%Y-%m-%d %H:%M'}}"
 
     def is_same(self, other: PastBuild) -> bool:

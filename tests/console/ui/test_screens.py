@@ -13,6 +13,7 @@ from piwheels.console.model.journal import Journal, Kind
 from piwheels.console.ui.app import ConsoleApp
 from piwheels.console.ui.screens.base import Dialog, FarmScreen
 from piwheels.console.ui.screens.timetravel import TimeBar
+from piwheels.core.codec import NoData
 from piwheels.core.protocols import BuildOutcome, Job, Position, QueueHead, SlaveEvent, TargetState
 from piwheels.core.states import MasterStats
 
@@ -336,6 +337,33 @@ def test_a_version_that_cannot_be_explained(level, typed, what):
             assert "only an attached level-1 master knows" in body(app, "#why", "#why")
 
     play(make_stage(level=level), "queue", story)
+
+
+def test_versions_of_the_queue_screen_are_put_first_and_tried_again():
+    stage = queue_stage()
+    stage.master.answers |= {"FIRST": NoData, "RETRY": 0}
+    about = {"reason": "disk-full", "counts": False, "recipe": "with cython<3"}
+    stage.session.recent = [stage.session.recent[1]._replace(**about)]
+
+    async def story(app, pilot, _calls):
+        app.screen.action_sort()  # cp311 first
+        await pilot.press("g", "f")
+        assert stage.master.asked[-1] == ("FIRST", ("scipy", "1.16.2"))
+        await pilot.press("r")
+        assert app.message == ("choose a failed build to try it again", True)
+        await pilot.press("shift+tab")
+        await settled(app, pilot)
+        await settled(app, pilot)
+        shown = body(app, "#causes", "#lists")
+        assert "put off" in shown
+        assert "disk full" in shown
+        assert "with cython<3" in shown
+        await pilot.press("r")
+        assert stage.master.asked[-1] == ("RETRY", ("lxml", "6.0.2"))
+        app.session.pump(app.now())
+        assert app.message == ("no build of lxml 6.0.2 has failed", True)
+
+    play(stage, "queue", story)
 
 
 # Events -------------------------------------------------------------------------------------------

@@ -114,7 +114,7 @@ class QueueScreen(FarmScreen):
                 Column("PACKAGE", 0, lambda build: f"{build.package} {build.version}"),
                 Column("ABI", 6, lambda build: build.abi, least=54),
                 Column("RESULT", 7, lambda b: (b.outcome or "?", _TONES.get(b.outcome, ""))),
-                Column("WHY", 22, lambda build: build.about, least=64),
+                Column("WHY", 24, lambda build: build.about, least=84),
                 Column("TIME", 6, _took, right=True),
             ),
             lambda build: (build.slave_id, build.package, build.version, build.ended),
