@@ -205,9 +205,12 @@ class TheOperator(PausingTask):
     def _retry(self, requester: Requester, who: str, what: Job | RetryAsked) -> None:
         """Have the failed builds of a version, or those with a reason, repeated; or count these."""
         if isinstance(what, Job):
-            version = canonical(what.package), what.version
-            then = partial(self._retried, who, " ".join(version))
-            self._ask_db(requester, then, "retry_version", *version)
+            package, version = canonical(what.package), what.version
+
+            def then(count: int) -> int:
+                return self._retried(who, f"{package} {version}", [package] * count)
+
+            self._ask_db(requester, then, "retry_version", package, version)
             return
         chosen = _chosen(what.failures, self.clock.now())
         if what.preview:

@@ -209,13 +209,12 @@ class Builds(Client):
         rows = self._rows("retry_reason", *values, again=False, limit=FULL_REFRESH)
         return [row[0] for row in rows]
 
-    def retry_version(self, package: str, version: str) -> list[str]:
-        """Delete the failed builds of *version*, which returns to the queue.
+    def retry_version(self, package: str, version: str) -> int:
+        """Delete the failed builds of *version*, which returns to the queue; return their number.
 
-        Return the package of each deleted build; its pages are scheduled.
+        The pages of *package* are scheduled.
         """
-        rows = self._rows("retry_version", clean(package), clean(version), again=False)
-        return [row[0] for row in rows]
+        return int(self._value("retry_version", clean(package), clean(version)))
 
     def take_back(self, build_ids: Sequence[int]) -> list[str]:
         """Delete those of these builds that have failed; their versions return to the queue.

@@ -132,7 +132,7 @@ def test_a_version_is_tried_again(farm):
     good = log(farm, "foo", found=None, abi="cp311")
     log(farm, "foo", "2.0")
     log(farm, "foo", "2.0", abi="cp311")
-    assert farm.retry_version("foo", "2.0") == ["foo", "foo"]
-    assert farm.retry_version("foo", "1.0") == farm.retry_version("foo", "9") == []
+    assert farm.retry_version("foo", "2.0") == 2
+    assert farm.retry_version("foo", "1.0") == farm.retry_version("foo", "9") == 0
     assert farm.get_all_build_ids() == {good}
     assert [each.version for each in farm.get_pending([("foo", "2.0")])] == ["2.0"]

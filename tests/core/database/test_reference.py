@@ -250,7 +250,7 @@ CALLS = [
     Call("count_reason", ("unknown", None, NOW), 0),
     Call("get_failures", ("unknown", "", NOW), []),
     Call("retry_reason", ("unknown", None, NOW), [], "SELECT count(*) FROM builds", 1),
-    Call("retry_version", ("foo", "1.0"), [], "SELECT count(*) FROM builds", 1),
+    Call("retry_version", ("foo", "1.0"), 0, "SELECT count(*) FROM builds", 1),
     Call("take_back", ([DONE],), [], "SELECT count(*) FROM builds", 1),
     Call("save_quarantines", ([Quarantine("anna", "", "cp39", "why")],), None,
          "SELECT count(*) FROM slave_quarantines", 1),
