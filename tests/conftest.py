@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import platform
 import shutil
 import signal
 import sys
@@ -50,6 +51,17 @@ NEEDED = {
 }
 ABSENT = [name for name in NEEDED if not installed(name)]
 collect_ignore = [NEEDED[name] for name in ABSENT if name == "chromium"]
+
+
+#: Answers as apt of a Debian machine does, and notes how it was called.
+APT = """#!/bin/sh
+echo "$@" >> "$0.calls"
+echo "http://deb.example/debian/ bookworm main"
+echo "http://deb.example/debian/ bookworm-updates main"
+echo "http://deb.example/debian/ bookworm contrib"
+echo "http://deb.example/security/ bookworm-security main"
+echo "http://other.example/ cloud-bookworm main"
+"""
 
 
 # A test is quick unless its module or its fixtures can start processes, threads or servers.
@@ -268,3 +280,28 @@ def db(db_dsn):
     database = Database(db_dsn)
     yield database
     database.close()
+
+
+@pytest.fixture
+def programs(tmp_path, monkeypatch):
+    """Return a function that puts a program on PATH, which has nothing else but a shell."""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    for name in ("sh", "env", "rm", "chmod"):
+        (folder / name).symlink_to(shutil.which(name))
+    monkeypatch.setenv("PATH", str(folder))
+
+    def put(name, text):
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+        return folder / name
+
+    return put
+
+
+@pytest.fixture
+def bookworm(programs, monkeypatch):
+    """Make this a machine with Debian bookworm; return the file with the calls of its apt."""
+    about = {"ID": "debian", "VERSION_CODENAME": "bookworm"}
+    monkeypatch.setattr(platform, "freedesktop_os_release", lambda: about)
+    return programs("apt-get", APT).with_name("apt-get.calls")

@@ -29,12 +29,17 @@ class Database:
         self.versions = versions
         self.builds, self._of = {}, defaultdict(dict)
         self.quarantines = []
+        #: What follows the last failure of a version (the table retries); it is due at once.
+        self.retries = {}
         self._number = 0
 
     def log(self, build, at):
         self._number += 1
         target = build.package, build.version, build.abi_tag
         about = {"owner": build.owner, "at": at, "status": build.status, "final": build.final}
+        self.retries[target[:2]] = build.retry
+        if not build.counts:
+            return self._number
         self.builds[self._number] = SimpleNamespace(target=target, **about)
         self._of[target[:2]][self._number] = self.builds[self._number]
         return self._number
@@ -59,12 +64,18 @@ class Database:
         return self.is_settled(version) and not any(each.status for each in self.of(version))
 
     def pending(self, versions=None):
-        waiting = [each for each in self.versions if not self.is_settled(each)]
+        waiting = [
+            each for each in self.versions if self.retries.get(each) or not self.is_settled(each)
+        ]
         found = []
         for version in waiting if versions is None else set(waiting) & set(versions):
             first = min(self.of(version), key=lambda each: each.at, default=None)
-            about = () if first is None else (first.owner, first.at)
-            found.append(Pending(*version, *TARGET, "", 0, *about))
+            retry = self.retries.get(version)
+            about = (None, None) if first is None or retry else (first.owner, first.at)
+            row = Pending(*version, *TARGET, "", 0, *about)
+            if retry:
+                row = row._replace(recipe=retry.recipe, attempt=retry.attempt)
+            found.append(row)
         return found
 
 
@@ -149,8 +160,8 @@ class World:
                     self.db.take_back(builds)
                 case effects.SaveQuarantines(quarantines):
                     self.db.quarantines = list(quarantines)
-                case effects.LogBuild(number, build, put_off):
-                    result = self.db.log(build, self.at) if put_off is None else True
+                case effects.LogBuild(number, build):
+                    result = self.db.log(build, self.at)
                     made += self.fleet.answered(number, result, None, self.instant)
                 case effects.AskPending(number, package, version):
                     result = self.db.pending([(package, version)])

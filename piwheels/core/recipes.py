@@ -6,20 +6,41 @@ both are stored and shared in the same form.
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, NamedTuple
 
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
 from piwheels.core.errors import BadMessage
 from piwheels.core.schema import Limit, schema_of
-from piwheels.core.wheels.tags import canonical
 from piwheels.core.words import counted, duration_text, size_text
 
 #: One word of a recipe: a requirement (PEP 508), a package of Debian, an option of pip, a host.
 Word = Annotated[str, Limit("text", 200)]
 #: The longest duration in a recipe, in seconds.
 MAX_PERIOD: Final = 366 * 86400
+
+#: The options of pip that a recipe may have; those that end with ``=`` take a value.
+OPTIONS: Final = (
+    "--config-settings=", "--no-binary=", "--only-binary=", "--pre", "--prefer-binary",
+)  # fmt: skip
+#: The variables that no recipe sets, as patterns: a build, or what runs it, would break.
+_FORBIDDEN: Final = re.compile(
+    r"(?:PIP|PIW|LD|GLIBC|SSL|XDG)_.*|.*_PROXY|.*_CA_BUNDLE|GCONV_PATH|LOCPATH|BASH_ENV|ENV|IFS"
+    r"|PATH|HOME|SHELL|TMPDIR|LANG|LC_.*|PYTHON(?:HOME|PATH|STARTUP|UNBUFFERED)",
+    re.IGNORECASE,
+)
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PACKAGE: Final = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+#: A name, not an address: no recipe opens the network of a slave. The last label has a letter.
+_HOST: Final = re.compile(
+    r"(?:[a-z0-9_-]{1,63}\.){1,20}(?=[a-z0-9-]*[a-z])[a-z0-9-]{2,63}(?::[1-9][0-9]{0,4})?",
+    re.ASCII | re.IGNORECASE,
+)
 
 
 class Recipe(NamedTuple):
@@ -76,6 +97,16 @@ class Recipe(NamedTuple):
             found.append(f"{size_text(self.memory)} of memory")
         return found
 
+    @property
+    def faults(self) -> list[str]:
+        """Why no slave carries it out: a sentence for each, which begins with the field."""
+        return [
+            f"{field}: {why}"
+            for field, check in _CHECKS.items()
+            for word in getattr(self, field)
+            if (why := check(word))
+        ]
+
     def merged(self, other: Recipe) -> Recipe:
         """Return a recipe with the settings of both; those of *other* take precedence."""
         named = {_project(each): each for each in (*self.constraints, *other.constraints)}
@@ -127,6 +158,14 @@ class Recipe(NamedTuple):
         return checked
 
 
+def to_toml(recipes: Mapping[str, Recipe]) -> str:
+    """Return *recipes* by the names of their projects as TOML: a table for each."""
+    return "\n".join(
+        "".join([f"[{name}]\n", *(f"{key} = {_toml(value)}\n" for key, value in fields.items())])
+        for name, fields in ((name, recipe.to_map()) for name, recipe in sorted(recipes.items()))
+    )
+
+
 def recipe_words(content: Mapping[str, Any] | None) -> list[str]:
     """Return the words of a stored recipe; none for ``None``, or one of another version."""
     try:
@@ -135,9 +174,22 @@ def recipe_words(content: Mapping[str, Any] | None) -> list[str]:
         return ["a recipe that this version cannot read"]
 
 
+def _toml(value: Any) -> str:
+    """Return a value of :meth:`Recipe.to_map` as TOML. Its texts have no control characters."""
+    match value:
+        case str():
+            return json.dumps(value, ensure_ascii=False)
+        case list():
+            return f"[{', '.join(map(_toml, value))}]"
+        case Mapping():
+            pairs = (f"{_toml(key)} = {_toml(each)}" for key, each in sorted(value.items()))
+            return f"{{{', '.join(pairs)}}}"
+    return str(int(value) if value == int(value) else value)
+
+
 def _project(requirement: str) -> str:
     match = re.match(r"\s*([A-Za-z0-9._-]+)", requirement)
-    return canonical(match[1]) if match else requirement
+    return canonicalize_name(match[1]) if match else requirement
 
 
 def _time(name: str, value: Any) -> datetime:
@@ -156,3 +208,61 @@ def _period(name: str, value: Any) -> timedelta:
 
 #: The recipe that changes nothing.
 PLAIN = Recipe()
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(words)
+
+
+def _requirement(text: str) -> Requirement | None:
+    try:
+        return Requirement(text)
+    except InvalidRequirement:
+        return None
+
+
+def _constraint_fault(text: str) -> str:
+    found = _requirement(text)
+    if found is None or found.url or found.extras or found.marker or not found.specifier:
+        return f"{text!r} is not a name with limits of its version, like cython<3"
+    return ""
+
+
+def _requirement_fault(text: str) -> str:
+    found = _requirement(text)
+    if found is None:
+        return f"{text!r} is not a requirement (PEP 508)"
+    return f"{text!r} names an address" if found.url else ""
+
+
+def _variable_fault(name: str) -> str:
+    if not _VARIABLE.fullmatch(name):
+        return f"{name!r} is not the name of a variable"
+    return f"a recipe cannot set {name}" if _FORBIDDEN.fullmatch(name) else ""
+
+
+def _package_fault(text: str) -> str:
+    return "" if _PACKAGE.fullmatch(text) else f"{text!r} is not the name of a package of Debian"
+
+
+def _option_fault(text: str) -> str:
+    name, equals, value = text.partition("=")
+    is_known = name + equals in OPTIONS and bool(equals) is bool(value)
+    return "" if is_known else f"{text!r} is none of {_listed(OPTIONS)}"
+
+
+def _host_fault(text: str) -> str:
+    if _HOST.fullmatch(text):
+        return ""
+    return f"{text!r} is not HOST or HOST:PORT, with the name of a public host"
+
+
+#: What is wrong with one word of a field; ``""``: nothing. Of a map, these are its keys.
+_CHECKS: Final = {
+    "constraints": _constraint_fault,
+    "requires": _requirement_fault,
+    "environment": _variable_fault,
+    "apt": _package_fault,
+    "options": _option_fault,
+    "hosts": _host_fault,
+}

@@ -30,6 +30,8 @@ RANKED: Final = 1000
 PAUSE: Final = 1.0
 #: Seconds between two updates of the popularity of packages.
 RANKING: Final = 3600.0
+#: Seconds between two looks for failed builds that are due to be tried again.
+RELEASING: Final = 5.0
 #: Seconds that the database may take to answer, and the pause after it failed.
 DB_TIMEOUT: Final = 20.0
 RETRY: Final = 5.0
@@ -59,6 +61,7 @@ class TheArchitect(PauseableTask):
         self._ranked = -RANKING
         self.every(timedelta(minutes=1), self.update_build_queue)
         self.every(timedelta(minutes=1), self.rank_packages)
+        self.every(timedelta(seconds=RELEASING), self.release_retries)
         self.every(timedelta(seconds=PAUSE / 4), self.check_notifications)
 
     def handle_notification(self, queue: Listener) -> None:
@@ -119,6 +122,13 @@ class TheArchitect(PauseableTask):
                 self._ranked = now
         except PiWheelsError as exc:
             self.logger.warning("the popularity of packages is not up to date: %s", exc)
+
+    def release_retries(self) -> None:
+        """Put the failed builds into the queue whose next attempt is due."""
+        try:
+            self.db.release_retries()
+        except PiWheelsError as exc:
+            self.logger.warning("failed builds are tried again later: %s", exc)
 
     def _is_valid(self, package: str, version: str) -> bool:
         # One by one, so that an invalid name in the database stops no other build.

@@ -28,8 +28,8 @@ import zmq
 
 from piwheels.core.clock import SYSTEM
 from piwheels.core.codec import NoData
+from piwheels.core.diagnosis import diagnose
 from piwheels.core.errors import Fatal
-from piwheels.core.faults import LOST, slave_fault
 from piwheels.core.host.interpreters import ALL
 from piwheels.core.host.machine import machine, slave_stats
 from piwheels.core.host.pip_config import default_index, pip_settings
@@ -49,6 +49,7 @@ from piwheels.core.protocols import (
     SlaveOutput,
     slave_driver,
 )
+from piwheels.core.recipes import PLAIN
 from piwheels.core.transport import Context
 from piwheels.core.wheels.dependencies import System
 from piwheels.slave.builder import Builder, clean_stale
@@ -67,7 +68,10 @@ from piwheels.slave.lane import (
     SlaveRefused,
     Step,
 )
+from piwheels.slave.limits import most_memory
+from piwheels.slave.overlay import Overlays, unavailable
 from piwheels.slave.readiness import Readiness
+from piwheels.slave.recipes import supported
 from piwheels.slave.room import Room, lanes_for
 from piwheels.slave.sandbox.choice import choose
 from piwheels.slave.worker import Worker
@@ -78,6 +82,7 @@ if TYPE_CHECKING:
 
     from piwheels.core.clock import Clock
     from piwheels.core.host.interpreters import Interpreter
+    from piwheels.core.recipes import Recipe
     from piwheels.core.states import Offer, SlaveStats
     from piwheels.core.transport import Socket
     from piwheels.core.wheels.built import Wheel
@@ -115,6 +120,10 @@ class PiWheelsSlave:
         self.system = System()
         self.dir = config.dir or Path(tempfile.gettempdir())
         self.egress = _egress(config, self.workshops[0].pip)
+        #: Packages of Debian for single builds; ``None``: they get none.
+        self.overlays: Overlays | None = None
+        if not config.no_packages and not unavailable():
+            self.overlays = Overlays(cache_dir() / "overlays", clock=clock)
         self.label = (config.label or socket.gethostname())[:200]
         about = self.label, str(self.interpreter.path)
         self.identity = identity(*about) if config.level > 0 else ""
@@ -185,6 +194,8 @@ class PiWheelsSlave:
             workshop.sandbox = choice.sandbox
             confinements[choice.sandbox.name] = choice.confinement
             warnings |= dict.fromkeys(choice.warnings)
+        if not all(workshop.sandbox.can_overlay for workshop in self.workshops):
+            self.overlays = None
         for warning in warnings:
             self.logger.warning("%s", warning)
         for name in sorted(confinements, key=SANDBOXES.index, reverse=True):  # the weakest first
@@ -344,6 +355,10 @@ class PiWheelsSlave:
             job = None if build is None else [build.package, build.version]
             features: dict[str, Any] = {"level": 1, "resume": job, "output": True}
             features |= {"identity": self.identity, "lacks": self.readiness.lacks}
+            features |= {
+                "recipes": supported(self.egress, has_overlays=self.overlays is not None),
+                "memory": most_memory(),
+            }
             if len(self.workshops) > 1:
                 features["offers"] = [list(offer) for offer in self._offers()]
             emulated = (each for each in self.workshops if each.interpreter.root)
@@ -376,13 +391,15 @@ class PiWheelsSlave:
     def _built(self) -> list[Any]:
         builder = self.builder
         assert builder is not None  # noqa: S101 (the lane builds)
-        fault = LOST if builder.lost else slave_fault(builder.output)
-        if not builder.status and fault is not None:
+        about = builder.package, builder.version
+        if builder.status:
+            self.logger.info("built %s %s", *about)
+        elif (found := diagnose(builder.output, builder.ending)).about.suspends:
             self.readiness.suspect = True
-        if builder.lost:
-            self.logger.error("%s (%s)", LOST.what, LOST.cure)
-        word = "built" if builder.status else "failed to build"
-        self.logger.info("%s %s %s", word, builder.package, builder.version)
+            why = f"{found.about.title}: {found.sentence}"
+            self.logger.warning("failed to build %s %s, by a fault of this slave: %s", *about, why)
+        else:
+            self.logger.info("failed to build %s %s", *about)
         self.room.learn(self.worker)
         built = builder.as_message()
         return built if self.config.level > 0 else built[:4]
@@ -442,7 +459,14 @@ class PiWheelsSlave:
         lane = self.worker.lane
         lane.rest(self.clock.monotonic(), 0.0 if lane.request == "WAIT" else None)
 
-    def do_build(self, package: str, version: str, abi: str = "", platform: str = "") -> None:
+    def do_build(
+        self,
+        package: str,
+        version: str,
+        abi: str = "",
+        platform: str = "",
+        recipe: Recipe = PLAIN,
+    ) -> None:
         """Start the build of a version, for one of the targets that this slave offers."""
         self.clean_up_build()
         target = abi, platform
@@ -450,7 +474,8 @@ class PiWheelsSlave:
         if abi and target not in workshops:
             raise MasterTimeout(f"the master asks for a build for {abi} on {platform}")
         self.worker.workshop = workshop = workshops[target] if abi else self.workshops[0]
-        self.logger.info("building %s %s for %s", package, version, workshop.offer.abi)
+        by = f" with a recipe ({', '.join(sorted(recipe.features))})" if recipe.features else ""
+        self.logger.info("building %s %s for %s%s", package, version, workshop.offer.abi, by)
         limits = self.config.limits
         if not limits.memory:
             limits = dataclasses.replace(limits, memory=self.room.memory_limit(self.worker))
@@ -467,6 +492,8 @@ class PiWheelsSlave:
             sandbox=workshop.sandbox,
             egress=self.egress,
             limits=limits,
+            overlays=self.overlays,
+            recipe=recipe,
             clock=self.clock,
         )
         self.worker.build(builder)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import json
 import logging
 import os
 import re
@@ -21,14 +23,20 @@ from piwheels.core.host.interpreters import probe
 from piwheels.core.host.pip_config import pip_command
 from piwheels.core.host.processes import Ending, Supervised
 from piwheels.core.host.supervision import remove_tree
+from piwheels.core.recipes import PLAIN, Recipe
 from piwheels.core.wheels.built import Wheel as Wheel  # noqa: PLC0414 (documented as a name of this module)
 from piwheels.core.wheels.dependencies import System, library_dependencies
 from piwheels.core.wheels.inspection import is_portable
+from piwheels.core.wheels.integrity import recorded_paths
+from piwheels.core.wheels.modules import import_names
 from piwheels.core.wheels.tags import parse_filename
+from piwheels.slave import amend
 from piwheels.slave.buildlog import BuildLog
 from piwheels.slave.egress.gate import Egress, Network, environment
 from piwheels.slave.limits import MAX_FILE, MAX_OPEN_FILES, RESERVE, Limits
+from piwheels.slave.recipes import constraints, why_refused, with_constraints
 from piwheels.slave.sandbox.choice import NoSandbox
+from piwheels.slave.trials.verdict import NEEDS
 from piwheels.slave.trials.wheels import Trials
 
 if TYPE_CHECKING:
@@ -37,6 +45,7 @@ if TYPE_CHECKING:
 
     from piwheels.core.clock import Clock
     from piwheels.core.states import Fetch
+    from piwheels.slave.overlay import Overlay, Overlays
     from piwheels.slave.sandbox.choice import Sandbox
 
 #: The names of build directories begin with this.
@@ -54,15 +63,21 @@ PIP_OPTIONS: Final = (
     "--use-pep517", "--no-deps", "--no-cache-dir",
 )  # fmt: skip
 
-#: The endings of pip that was killed; a program that runs it tells so by its status.
-_KILLED: Final = (
-    Ending("signal", str(int(signal.SIGKILL))),
-    Ending("exit", str(128 + signal.SIGKILL)),
-)
+#: The fields of a recipe with which a build makes the same wheel as without.
+LIMITS: Final = frozenset({"timeout", "memory"})
+#: What pip says of a program of the build that was killed, by the signal.
+_DEATHS: Final = {
+    number: f"exit code: -{int(number)}".encode()
+    for number in (
+        signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGILL, signal.SIGBUS, signal.SIGFPE,
+    )
+}  # fmt: skip
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,198}[A-Za-z0-9])?", re.ASCII)
 _NEW_SECONDS = 60.0
 
+_REFUSED: Final = "this slave cannot carry out the recipe"
 _REASONS: Final = {
     "exit": "the build failed: pip ended with status {0.detail}",
     "signal": "the build failed: pip was killed by signal {0.detail}",
@@ -83,7 +98,8 @@ class Builder(Thread):
     and *pip* the command that runs pip for it, if
     :func:`~piwheels.core.host.pip_config.pip_command` has found it before. *sandbox* confines the
     build, *egress* says what it may reach (``None``: everything), and *limits* are its limits.
-    Builders may share *system*.
+    *recipe* is how this build differs from others. Builders may share *system*, and *overlays*
+    (``None``: they get no packages of Debian).
 
     Call :meth:`close` at the end (or use it as a context manager): it removes everything.
     """
@@ -104,12 +120,17 @@ class Builder(Thread):
         sandbox: Sandbox | None = None,
         egress: Egress | None = None,
         limits: Limits | None = None,
+        recipe: Recipe = PLAIN,
+        overlays: Overlays | None = None,
         clock: Clock = SYSTEM,
     ) -> None:
         super().__init__(name="builder", daemon=True)
         self._package = package
         self._version = version
-        self._timeout = timeout
+        self._recipe = recipe
+        self._overlays = overlays
+        self._overlay: Overlay | None = None
+        self._timeout = max(timeout, recipe.timeout or timeout)
         self._index_url = index_url
         self._extra_index_urls = frozenset(extra_index_urls)
         self._dir = Path(dir or tempfile.gettempdir())
@@ -120,8 +141,7 @@ class Builder(Thread):
         self._sandbox = sandbox or NoSandbox()
         self._egress = egress or Egress(is_open=True)
         self._network: Network | None = None
-        self._has_noted = False
-        self._limits = limits or Limits()
+        self._limits = (limits or Limits()).with_recipe(recipe)
         self._clock = clock
         self._log = BuildLog()
         self._process: Supervised | None = None
@@ -134,6 +154,8 @@ class Builder(Thread):
         self._output: str | None = None
         #: Whether something other than the build ended it, so that its result is unknown.
         self.lost = False
+        #: How it failed, as :func:`~piwheels.core.diagnosis.diagnose` takes it; ``""``: it has not.
+        self.ending = ""
         #: The wheels, once the build has succeeded.
         self.wheels: list[Wheel] = []
 
@@ -204,11 +226,14 @@ class Builder(Thread):
         """Return the data of ``BUILT`` (protocols.md)."""
         files = [wheel.as_message() for wheel in self.wheels]
         trials = [wheel.trial for wheel in self.wheels]
-        return [self.status, self.duration, self.output, files, self.fetches, trials, self.lost]
+        about = [self.fetches, trials, self.lost, self.ending]
+        return [self.status, self.duration, self.output, files, *about]
 
     def stop(self) -> None:
         """Kill the build, if it still runs. Returns immediately; the thread ends soon after."""
         self._stopping.set()
+        if self._network is not None:
+            self._network.abort()
         for each in (self._process, self._trials):
             if each is not None:
                 each.stop()
@@ -223,14 +248,23 @@ class Builder(Thread):
     def run(self) -> None:
         """Build; never raises. After a failure the log says why, and :attr:`status` is false."""
         try:
+            self.ending = "request"
             self._check_request()
+            self._check_recipe()
+            self._show_packages()
+            self.ending = "error"
             self._prepare()
             ending = self.build_wheel(self._log)
             self._judge(ending)
+            self.ending = "wheel"
             self.wheels = self._collect()
             self._try_wheels()
-            self._status = True
+            self.ending, self._status = "", True
         except (PiWheelsError, OSError) as error:
+            if self._stopping.is_set():
+                self.ending = "stopped"
+            elif isinstance(error, OSError) and error.errno in _FULL:
+                self.ending = "full"
             self._log.note(str(error))
         except Exception as error:
             # A strange file must not end the slave, and a strange exception is no success.
@@ -239,6 +273,8 @@ class Builder(Thread):
         if not self._status:
             self.wheels = []
             self._clean_up()
+        if self._overlay is not None:
+            self._overlay.close()
         self._output = self._log.text()
 
     def build_wheel(self, log_file: BuildLog) -> Ending:
@@ -250,8 +286,12 @@ class Builder(Thread):
         if self._egress.is_open:
             return self._run_pip(pip, "wheel", log_file)
         indexes = self._index_url, self._extra_index_urls
-        self._network = Network(self._egress, *indexes, self._dir, self._unreachable, self._package)
+        note, recipe = self._log.note, self._recipe
+        self._network = Network(self._egress, *indexes, self._dir, note, self._package, recipe)
+        if self._stopping.is_set():  # before the network existed
+            self._network.abort()
         try:
+            self._network.hide_later(self._version)
             if self._egress.offline:
                 ending = self._run_pip(pip, "download", log_file)
                 if not ending.success:
@@ -269,17 +309,21 @@ class Builder(Thread):
     def _run_pip(self, pip: Sequence[str], verb: str, log_file: BuildLog) -> Ending:
         """Run pip's command *verb* within the time that the build has left."""
         assert self._work is not None  # noqa: S101
+        started = self._clock.monotonic()
         inside = self._sandbox.inside(self._work)
         command = self._command(pip, verb, inside)
         indexes = self._index_url, self._extra_index_urls
         gate = self._network and self._network.open(own=self._sandbox.own_network)
         port = gate.port if gate else None
-        started = self._clock.monotonic()
+        left = self._timeout - self._duration - timedelta(seconds=self._clock.monotonic() - started)
         self._process = process = Supervised(
             self._sandbox.command(self._work, gate.command(command) if gate else command, port),
-            env=environment(self._egress, inside / "home", inside / "tmp", port or 0, *indexes),
+            env=self._by_recipe(
+                environment(self._egress, inside / "home", inside / "tmp", port or 0, *indexes),
+                inside,
+            ),
             cwd=self._work / "tmp",
-            timeout=(self._timeout - self._duration).total_seconds(),
+            timeout=left.total_seconds(),
             remove=[self._work],
             limits={"FSIZE": MAX_FILE, "NOFILE": MAX_OPEN_FILES},
             reserve=RESERVE,
@@ -298,12 +342,6 @@ class Builder(Thread):
         self._duration += timedelta(seconds=self._clock.monotonic() - started)
         return ending
 
-    def _unreachable(self, why: str) -> None:
-        """Note, once, that the slave cannot reach an index."""
-        if not self._has_noted:
-            self._has_noted = True
-            self._log.note(f"this slave cannot reach the index: {why}")
-
     def calc_apt_dependencies(self, wheel: Wheel) -> dict[str, list[str]]:
         """Return the Debian packages (``"apt"``) and other libraries (``""``) of *wheel*."""
         return library_dependencies(wheel.path, self._system)
@@ -319,6 +357,28 @@ class Builder(Thread):
         if not _NAME.fullmatch(self._package):
             raise BadWheel(f"{self._package!r} is not the name of a package (PEP 508)")
 
+    def _show_packages(self) -> None:
+        """Have the sandbox show the packages of the recipe. Raises ``BadWheel`` if that fails."""
+        if not self._recipe.apt:
+            return
+        names = ", ".join(self._recipe.apt)
+        try:
+            if self._overlays is None:
+                raise LookupError("this slave does not allow it")
+            self._overlay = overlay = self._overlays.prepare(self._recipe.apt)
+            self._sandbox = self._sandbox.overlaid(overlay.path)
+        except LookupError as error:
+            raise BadWheel(f"the build cannot have the packages {names}: {error}") from error
+        self._system = System(overlay.path, self._system)
+        added = " ".join(name.rpartition("_")[0] for name in overlay.added)
+        self._log.note(f"only this build sees these packages of Debian: {added or 'none is new'}")
+
+    def _check_recipe(self) -> None:
+        for words in self._recipe.words:
+            self._log.write(f"piwheels: recipe: {words}\n".encode())
+        if why := why_refused(self._recipe, self._egress, has_overlays=self._overlays is not None):
+            raise BadWheel(f"{_REFUSED}: {why}")
+
     def _prepare(self) -> None:
         if self._stopping.is_set():
             raise BadWheel(_REASONS["stopped"])
@@ -333,15 +393,38 @@ class Builder(Thread):
         if self._egress.is_open:  # else the variables name the mirror
             index += [] if self._index_url is None else [f"--index-url={self._index_url}"]
             index += (f"--extra-index-url={url}" for url in sorted(self._extra_index_urls))
-        return [
+        command = [
             *pip,
             verb,
             *PIP_OPTIONS,
             *index,
+            *self._recipe.options,
             f"--no-binary={self._package}",
             f"--{'wheel-dir' if verb == 'wheel' else 'dest'}={inside / 'out'}",
-            f"{self._package}=={self._version}",
         ]
+        if not self._recipe.requires:
+            return [*command, f"{self._package}=={self._version}"]
+        assert self._network is not None  # noqa: S101 (it was checked)
+        assert self._work is not None  # noqa: S101
+        archive = self._network.source(self._version, self._work)
+        source = str(inside / "source")
+        text = Path(amend.__file__).read_text(encoding="utf-8")
+        arguments = [str(inside / archive.name), source, json.dumps(self._recipe.requires)]
+        return [pip[0], "-I", "-c", text, *arguments, *command, source]
+
+    def _by_recipe(self, variables: dict[str, str], inside: Path) -> dict[str, str]:
+        """Return the environment *variables* with those of the recipe, and its constraints.
+
+        The mirror has only what fulfils these, but pip reads folders of this machine itself.
+        """
+        assert self._work is not None  # noqa: S101
+        variables |= self._recipe.environment
+        lines = constraints(self._recipe, self._package)
+        if not lines:
+            return variables
+        (self._work / "constraints.txt").write_text("\n".join(lines))
+        # As an address, since a path could have spaces.
+        return with_constraints(variables, (inside / "constraints.txt").as_uri())
 
     def _judge(self, ending: Ending) -> None:
         if self._stopping.is_set():
@@ -350,15 +433,34 @@ class Builder(Thread):
             return
         from_outside = ending.kind == "signal" and self._sandbox.own_processes
         self.lost = from_outside or ending.kind == "lost"
+        if ending == ("exit", str(128 + signal.SIGKILL)):  # a program that runs pip tells it so
+            ending = Ending("signal", str(int(signal.SIGKILL)))
+        detail = f" {ending.detail}" if ending.kind in ("exit", "signal") else ""
+        self.ending = "lost" if self.lost else ending.kind + detail
         if ending.kind == "timeout":
             reason = f"the build was stopped after {self._timeout}, its time-out"
-        elif ending in _KILLED:
+        elif ending == ("signal", str(int(signal.SIGKILL))):
             reason = "the build was killed from outside (did memory run out?)"
         else:
             reason = self._limits.reason(ending.kind) or _REASONS[ending.kind].format(ending)
-        if ending.kind == "exit" and b"No space left on device" in self._log:
-            reason += "; its disk was full"
+        if ending.kind == "exit" and self._recipe.options and b"no such option: " in self._log:
+            self.ending = "request"
+            reason = f"{_REFUSED}: options: pip of this Python is too old for them"
+        elif ending.kind == "exit":
+            reason += self._clue()
         raise BadWheel(reason)
+
+    def _clue(self) -> str:
+        """Return what the log says of the cause, if pip's last lines do not."""
+        if b"No space left on device" in self._log:
+            return "; its disk was full"
+        for number, words in _DEATHS.items():
+            if words in self._log:
+                killed = number == signal.SIGKILL
+                memory = " (did memory run out?)" if killed else ""
+                how = "was killed" if killed else "crashed"
+                return f"; one of its programs {how} by signal {int(number)}{memory}"
+        return ""
 
     def _collect(self) -> list[Wheel]:
         assert self._work is not None  # noqa: S101
@@ -398,8 +500,29 @@ class Builder(Thread):
                 self._log.note(f"{wheel.filename} could not be tried: {error}")
                 continue
             if wheel.trial.installs is False:
+                self.ending = "trial"
                 raise BadWheel(f"pip cannot install {wheel.filename}: {wheel.trial.why}")
             self._log.note(f"{wheel.filename}: {wheel.trial}")
+        if self._recipe.features - LIMITS:
+            self._check_cured()
+
+    def _check_cured(self) -> None:
+        """Raise ``BadWheel`` unless each wheel was installed and imported.
+
+        Modules that it requires are not there: an import that misses one was tried.
+        """
+        for wheel in self.wheels:
+            trial = wheel.trial
+            needs_others = trial.why.startswith(NEEDS) and wheel.pip_dependencies
+            if trial.imports or (trial.installs and needs_others):
+                continue
+            if trial.installs and not import_names(recorded_paths(wheel.path)):
+                continue
+            self.ending = "trial" if trial.installs else "error"
+            raise BadWheel(
+                f"{wheel.filename} was built with a recipe, so it must install and import:"
+                f" {trial.why or 'it was not tried'}"
+            )
 
     def _localised(self, wheel: Wheel) -> Wheel:
         """Return *wheel*, renamed to this platform if it is for ``any`` but has native programs.

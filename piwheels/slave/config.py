@@ -15,6 +15,7 @@ from piwheels.core.program.builds import (
     allow_host_option,
     emulate_option,
     jobs_option,
+    no_packages_option,
     offline_build_option,
     sandbox_option,
 )
@@ -115,6 +116,7 @@ class SlaveConfig(Common):
     )
     allow_host: list[str] = allow_host_option()
     offline_build: bool = offline_build_option()
+    no_packages: bool = no_packages_option()
     requirements_index: str = option(
         default="",
         metavar="URL",

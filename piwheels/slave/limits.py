@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from piwheels.core.words import size_text
+
+if TYPE_CHECKING:
+    from piwheels.core.recipes import Recipe
 
 #: The size limit of a file that a build writes, and the free space that it leaves, in bytes.
 MAX_FILE: Final = 8 * 2**30
@@ -19,6 +22,11 @@ MAX_OPEN_FILES: Final = 16_384
 def machine_memory() -> int:
     """Return this machine's memory, in bytes."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def most_memory() -> int:
+    """Return how much memory a single build may use here, in bytes, also by a recipe."""
+    return machine_memory() // 4 * 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +43,14 @@ class Limits:
         """Return the limits of all processes together, as a supervisor takes them."""
         return {
             "processes": self.processes,
-            "memory": self.memory or machine_memory() // 4 * 3,
+            "memory": self.memory or most_memory(),
             "cpu": int(self.cpu.total_seconds()),
             "disk": self.disk,
         }
+
+    def with_recipe(self, recipe: Recipe) -> Limits:
+        """Return these limits, or those of *recipe* that are greater."""
+        return replace(self, memory=max(self.totals()["memory"], recipe.memory))
 
     def reason(self, kind: str) -> str:
         """Return why a build was stopped, if *kind* is a limit; else ``""``."""

@@ -69,7 +69,7 @@ def check(python: Path, pip: Sequence[str], folder: Path, root: Path | None = No
         lacks.append(f"there are no headers of Python in {include}: install python3-dev")
     words = str(compiler).split() or ["cc"]
     if not any(_finds(each, root) for each in (words[0], "cc", "gcc", "clang")):
-        lacks.append(f"there is no C compiler ({words[0]}): install build-essential")
+        fatal.append(f"there is no C compiler ({words[0]}): install build-essential")
     return Findings(fatal, lacks)
 
 

@@ -320,6 +320,7 @@ class Up:
         shared += [f"--emulate={systems}" for systems in config.emulate]
         shared += [f"--allow-host={host}" for host in config.allow_host]
         shared += ["--offline-build"] if config.offline_build else []
+        shared += ["--no-packages"] if config.no_packages else []
         if config.requirement and config.from_source == "all":
             shared.append(f"--requirements-index={self.url}simple/")
         local = {q: self.queues.get(f"keyless-{q}", self.queues[q]) for q in PORTS}

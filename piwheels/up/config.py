@@ -17,6 +17,7 @@ from piwheels.core.program.builds import (
     allow_host_option,
     emulate_option,
     jobs_option,
+    no_packages_option,
     offline_build_option,
     sandbox_option,
 )
@@ -115,6 +116,7 @@ class UpConfig(Common):
     sandbox: str = sandbox_option()
     allow_host: list[str] = allow_host_option()
     offline_build: bool = offline_build_option()
+    no_packages: bool = no_packages_option()
     no_boards: bool = option(
         default=False,
         help="let no other board build: do not listen for slaves on the network, and print no"

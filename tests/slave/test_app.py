@@ -20,14 +20,17 @@ import zmq
 from clocks import STEPS
 from helpers import free_port, patience
 from piwheels.core.codec import NoData
+from piwheels.core.diagnosis import Diagnosis
 from piwheels.core.errors import Fatal
 from piwheels.core.host.supervision import descendants
 from piwheels.core.protocols import LEVEL_1_ID, slave_driver
+from piwheels.core.recipes import Recipe
 from piwheels.core.states import Fetch, Trial
 from piwheels.slave import app, lane, readiness
 from piwheels.slave.app import PiWheelsSlave, SlaveConfig
 from piwheels.slave.builder import Builder
 from piwheels.slave.lane import MasterTimeout, Pauses
+from piwheels.slave.limits import most_memory
 from piwheels.slave.selfcheck import Findings
 from toy_master import NAME
 
@@ -36,7 +39,8 @@ from toy_master import NAME
 def test_a_slave_builds_and_sends_a_wheel_between_hello_and_die(master, slave, source, pip):
     info = master.welcome()
     assert (info.label, info.native_abi) == ("toy", slave.interpreter.abi)
-    more = {"identity": slave.identity, "lacks": []}
+    more = {"identity": slave.identity, "lacks": [], "memory": most_memory()}
+    more["recipes"] = [name for name in Recipe._fields if name != "apt"]
     assert info.features == {"level": 1, "resume": None, "output": True, **more}
     assert len(slave.identity) == 32
     assert master.receive("IDLE").disk_size > 0
@@ -140,9 +144,12 @@ def test_a_slave_checks_itself_after_a_failure_of_its_own(
     faults = [["no ssl"], ["no ssl"], []]
     lacks = ["no compiler"]
     monkeypatch.setattr(readiness, "check", lambda *_: Findings(faults.pop(0), lacks))
+    monkeypatch.setattr(app, "diagnose", lambda _, ending: Diagnosis("slave-broken", ending))
     source("raise SystemExit('the ssl module in Python is not available')")
     master.give_build()
-    assert not master.built().status
+    built = master.built()
+    assert (built.status, built.ending) == (False, "exit 1")
+    assert "failed to build demo 1.0, by a fault of this slave: slave broken: Repair" in caplog.text
     assert len(faults) == 3
     master.say("DONE")
     master.receive("IDLE")
@@ -151,6 +158,20 @@ def test_a_slave_checks_itself_after_a_failure_of_its_own(
     assert "some builds will fail: no compiler" in caplog.text
     master.say("HELLO")
     assert master.receive("HELLO").features["lacks"] == lacks
+
+
+def test_a_build_has_the_recipe_of_its_order(master, slave, caplog):
+    caplog.set_level("INFO")
+    master.welcome()
+    master.receive("IDLE")
+    _, abi, platform = slave.workshops[0].offer
+    recipe = Recipe(apt=("libfoo-dev",), timeout=timedelta(hours=9))
+    master.say("BUILD", ("demo", "1.0", abi, platform, recipe))
+    built = master.built()
+    assert (built.status, built.ending) == (False, "request")
+    assert built.output.startswith("piwheels: recipe: Debian packages: libfoo-dev\n")
+    assert "cannot carry out the recipe: apt: " in built.output
+    assert f"building demo 1.0 for {abi} with a recipe (apt, timeout)" in caplog.text
 
 
 @pytest.mark.parametrize("level", [0, 1])

@@ -55,8 +55,10 @@ def build(work: Path, package: str, version: str = "1.0", seconds: float = 60) -
     return builder
 
 
-def failed(builder: Builder, work: Path, *words: str) -> None:
+def failed(builder: Builder, work: Path, *words: str, ending: str = "") -> None:
     assert builder.status is False
+    assert builder.ending
+    assert not ending or builder.ending == ending
     assert builder.wheels == []
     assert all(word in builder.output for word in words), builder.output
     message = reversed(slave_driver).to_send("BUILT", builder.as_message())
@@ -100,7 +102,7 @@ def test_a_wheel_that_pip_cannot_install_fails_its_build(index: Path, work: Path
         index, after=f"with zipfile.ZipFile(path, 'a') as archive: archive.writestr({script})"
     )
     words = "pip cannot install demo-1.0-py3-none-any.whl", "Invalid script entry point"
-    failed(build(work, "demo"), work, *words)
+    failed(build(work, "demo"), work, *words, ending="trial")
 
 
 def test_a_trial_that_is_not_possible_fails_no_build(
@@ -139,39 +141,43 @@ def test_a_build_that_is_stopped_tries_nothing_more(
 
 
 def test_a_missing_or_invalid_version_fails(index: Path, work: Path) -> None:
-    failed(build(work, "nothing"), work, "nothing", "pip ended with status 1")
-    failed(build(work, "demo", "1.0; x"), work, "is not a version")
+    failed(build(work, "nothing"), work, "nothing", "pip ended with status 1", ending="exit 1")
+    failed(build(work, "demo", "1.0; x"), work, "is not a version", ending="request")
     failed(build(work, "demo", "1.*"), work, "is not a version")
     failed(build(work, "--help"), work, "is not the name")
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "words"),
+    ("before", "after", "words", "ending"),
     [
-        ("raise OSError(28, 'No space left on device')", "", ["disk was full"]),
-        ("os.kill(os.getppid(), 9)", "", ["killed from outside"]),
-        ("", "os.unlink(path)", ["pip ended"]),
-        ("", "open(path, 'w').write('no zip')", ["pip ended"]),
+        ("raise OSError(28, 'No space left on device')", "", ["disk was full"], "exit 1"),
+        ("os.kill(os.getppid(), 9)", "", ["killed from outside"], "signal 9"),
+        ("os.kill(os.getpid(), 9)", "", ["programs was killed by signal 9 (did mem"], "exit 1"),
+        ("os.kill(os.getpid(), 11)", "", ["one of its programs crashed by signal 11"], "exit 1"),
+        ("", "os.unlink(path)", ["pip ended"], "exit 1"),
+        ("", "open(path, 'w').write('no zip')", ["pip ended"], "exit 1"),
         (
             "out = os.environ['TMPDIR'] + '/../out'; os.rmdir(out); "
             "os.mkdir(out + '2'); os.symlink('out2', out)",
             "",
             ["by a link"],
+            "wheel",
         ),
         # pip accepts these wheels; the slave does not.
-        ("", "open(path, 'ab').write(b'more')", ["broken wheel", "data after its end"]),
+        ("", "open(path, 'ab').write(b'more')", ["broken wheel", "data after its end"], "wheel"),
         (
             "",
             "zipfile.ZipFile(path, 'a').writestr('../evil', '')",
             ["broken wheel", "outside"],
+            "wheel",
         ),
     ],
 )
-def test_a_broken_build_fails_with_a_reason(
-    index: Path, work: Path, before: str, after: str, words: list[str]
+def test_a_broken_build_fails_with_a_reason(  # noqa: PLR0917
+    index: Path, work: Path, before: str, after: str, words: list[str], ending: str
 ) -> None:
     add_source(index, "demo", before=before, after=after)
-    failed(build(work, "demo"), work, *words)
+    failed(build(work, "demo"), work, *words, ending=ending)
 
 
 def test_a_wheel_with_programs_is_for_the_platform_that_built_it(index: Path, work: Path) -> None:
@@ -189,7 +195,7 @@ def test_a_wheel_with_programs_is_for_the_platform_that_built_it(index: Path, wo
 def test_a_build_ends_at_its_timeout_with_a_message(index: Path, work: Path) -> None:
     add_source(index, "demo", before="time.sleep(60)")
     builder = build(work, "demo", seconds=3)
-    failed(builder, work, "0:00:03", "time-out")
+    failed(builder, work, "0:00:03", "time-out", ending="timeout")
     assert builder.duration >= timedelta(seconds=3)
 
 
@@ -202,7 +208,7 @@ def test_stop_ends_a_running_build(index: Path, work: Path) -> None:
     builder.stop()
     builder.join(patience(10))
     assert not builder.is_alive()
-    failed(builder, work, "sleeping", "was stopped")
+    failed(builder, work, "sleeping", "was stopped", ending="stopped")
     assert set(descendants(os.getpid())) <= before
 
 
@@ -211,7 +217,7 @@ def test_a_build_can_be_stopped_before_it_starts(index: Path, work: Path) -> Non
         builder.stop()
         builder.start()
         builder.join(patience(10))
-        failed(builder, work, "was stopped")
+        failed(builder, work, "was stopped", ending="stopped")
     Builder("demo", "1.0", dir=work).close()
 
 

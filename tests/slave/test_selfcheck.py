@@ -49,11 +49,13 @@ def test_this_python_and_its_pip_can_build(tmp_path):
 def test_modules_and_headers_that_are_missing_are_named(broken, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda _: None)
     fatal, lacks = check(broken, PIP, tmp_path)
-    assert fatal == [f"{broken} has no module ssl: install all of Python"]
+    assert fatal == [
+        f"{broken} has no module ssl: install all of Python",
+        "there is no C compiler (/nonexistent): install build-essential",
+    ]
     assert lacks == [
         f"{broken} has no module bz2: install all of Python",
         "there are no headers of Python in /nonexistent: install python3-dev",
-        "there is no C compiler (/nonexistent): install build-essential",
     ]
 
 

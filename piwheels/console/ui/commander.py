@@ -97,7 +97,8 @@ class Commander:
             builds = counted(count, "failed build")
             lines = [
                 f"{about}, in the last {counted(failures.days, 'day')}.",
-                f"Puts {builds} back into the queue. Earlier attempts and their logs are forgotten.",
+                f"Puts {builds} back into the queue.",
+                "Earlier attempts and their logs are forgotten.",
             ]
             dialog = QuestionScreen(f"Try {builds} again", lines)
             self._console.open_dialog(dialog, answered)

@@ -6,7 +6,12 @@ They pass between the master's tasks only, never to another process.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, Final, NamedTuple, NotRequired, TypedDict
+
+from piwheels.core.recipes import Recipe  # noqa: TC001 (the schema of a call)
+
+#: The skip reason of versions without a source distribution.
+BINARY_ONLY: Final = "binary only"
 
 
 class Lease(NamedTuple):
@@ -56,6 +61,20 @@ class PositionRow(NamedTuple):
     popularity: int
     urgency: str
     failed_at: datetime | None
+
+
+class PlaceRow(NamedTuple):
+    """The *place* of a version among *of* builds in the queue of a target (``None``: far behind).
+
+    With the *label* of a slave, it says instead that this slave builds the version for the target.
+    """
+
+    version: str
+    platform: str
+    abi_tag: str
+    place: int | None
+    of: int
+    label: str
 
 
 class Quarantine(NamedTuple):
@@ -171,6 +190,34 @@ class ReasonCount(NamedTuple):
     packages: int
 
 
+class StandingFailure(NamedTuple):
+    """A failure that stands, of a build with *recipe*.
+
+    *failed* are all recipes with which the version has failed for the target. *held*: the attempt
+    after a failure of the farm waits for an operator.
+    """
+
+    build_id: int
+    package: str
+    version: str
+    platform: str
+    abi_tag: str
+    reason: str
+    subject: str
+    recipe: Recipe
+    failed: list[Recipe]
+    held: bool
+
+
+class NewAttempt(NamedTuple):
+    """A failed build that is to be tried again with *recipe*, as attempt *number* after *tried*."""
+
+    build_id: int
+    number: int
+    tried: tuple[str, ...]
+    recipe: Recipe
+
+
 class Activity(NamedTuple):
     """Recent activity: *builds* of the last seven days by ABI, as (succeeded, failed).
 
@@ -249,7 +296,8 @@ class ProjectFile(TypedDict):
 class ProjectRelease(TypedDict):
     """One release of a project, with its builds (oldest first) and its files (by name).
 
-    A *quarantined* release has no files here. *yanked_upstream*: upstream has yanked it, and not an
+    A *quarantined* release has no files here. Its *requires_python* (``None``: unknown) leaves out
+    the *excluded* ABIs. *yanked_upstream*: upstream has yanked it, and not an
     operator of this farm.
     """
 
@@ -259,6 +307,8 @@ class ProjectRelease(TypedDict):
     yanked_upstream: bool
     skip: str
     quarantined: bool
+    requires_python: NotRequired[str | None]
+    excluded: NotRequired[list[str]]
     builds: list[ProjectBuild]
     files: dict[str, ProjectFile]
 

@@ -1,8 +1,4 @@
-"""Which packages of Debian have what a build lacks."""
+"""Which packages of Debian have a header, a library, a program, or what a build system looks for.
 
-from __future__ import annotations
-
-
-def packages_for(reason: str, subject: str, release: str) -> list[str]:
-    """Return the packages of Debian *release* that have *subject*, the best first."""
-    return []
+A table for each release ships with the package; ``make.py`` makes it.
+"""

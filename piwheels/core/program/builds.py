@@ -88,6 +88,15 @@ def offline_build_option() -> Any:
     )
 
 
+def no_packages_option() -> Any:
+    """Declare the option ``--no-packages``."""
+    return option(
+        default=False,
+        help="show no packages of Debian to a build but those of this machine; else builds that"
+        " failed for lack of one may see it, from the sources of this machine's apt",
+    )
+
+
 def jobs_option(default: int | None, words: str = "") -> Any:
     """Declare the option ``--jobs``; *words* describe its *default* if it is ``None``."""
     return option(

@@ -66,21 +66,21 @@ class Elf(NamedTuple):
 class System:
     """The libraries of this machine and their Debian packages.
 
-    The search path is that of the dynamic linker. *root* is the root of the file system. An
-    instance can live as long as the slave: it notices newly installed packages.
+    The search path is that of the dynamic linker. *root* is the root of the file system, a layer
+    above the system *below*, if there is one. An instance can live as long as the slave: it notices
+    newly installed packages.
     """
 
-    def __init__(self, root: Path = Path("/")) -> None:
+    def __init__(self, root: Path = Path("/"), below: System | None = None) -> None:
         self._root = root
+        self._below = below
         self._owners: dict[str, str] = {}
         self._read_at: int | None = None
 
     def package_of(self, library: str, kind: tuple[int, ...]) -> str | None:
         """Return the Debian package that provides *library* for *kind*, or ``None``."""
         owners = self._packages()
-        if not owners:
-            return None
-        for folder in self._folders():
+        for folder in self._folders() if owners else ():
             path = folder / library
             elf = _read_elf_file(path)
             if elf is None or elf.kind != kind:
@@ -90,7 +90,7 @@ class System:
                 owner = owners.get(self._merged(name))
                 if owner is not None:
                     return owner
-        return None
+        return self._below.package_of(library, kind) if self._below else None
 
     def _merged(self, path: Path) -> str:
         # dpkg may list /lib/x where the file system has /usr/lib/x, and vice versa.

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
     from piwheels.core.protocols import Built
     from piwheels.core.states import Instant, SlaveState
+    from piwheels.core.targets import Target
     from piwheels.master.logic.effects import IntakeEffect
 
 #: The longest time that a build may take.
@@ -202,19 +203,28 @@ class Builds(Sessions):
 
     def _place(self, slave: SlaveState | None, intake: Intake, now: float) -> cures.Place:
         """Return where the build of *intake* failed, and what slaves for its target can do."""
-        target = intake.build.target
+        place = self.place_of(intake.build.target)._replace(label=intake.label)
+        if slave is None:
+            return place._replace(release="")
+        return place._replace(
+            others=self._has_others(slave, now),
+            timeout=slave.build_timeout,
+            release=release_of(slave),
+        )
+
+    def place_of(self, target: Target) -> cures.Place:
+        """Return what slaves for *target* can do. The release of Debian is that of one of them."""
         able = [
             each
             for each in self.slaves.values()
             if any(offer.target == target for offer in each.offers)
         ]
         return cures.Place(
-            intake.label,
-            slave is not None and self._has_others(slave, now),
+            "",
+            False,
             frozenset().union(*map(recipe_features, able)),
             max(map(memory_of, able), default=0),
-            timedelta(0) if slave is None else slave.build_timeout,
-            "" if slave is None else release_of(slave),
+            release=next(filter(None, map(release_of, able)), ""),
         )
 
     def _report_fitness(self, intake: Intake | None, instant: Instant) -> list[SlaveEffect]:
@@ -249,6 +259,8 @@ class Builds(Sessions):
         if build.status:
             self.fitness.succeeded(builder, intake.assignment, instant.now)
             return self._report_fitness(intake, instant)
+        if not build.counts:
+            return []
         claims = intake.is_certain
         self.fitness.stored(builder, intake.assignment, build.build_id, claims=claims)
         return self._report_fitness(intake, instant)

@@ -182,7 +182,7 @@ class Fitness:
             return held[0].reason
         if about.fault != "farm":
             return ""
-        why = f"{about.title}: {diagnosis.sentence}"
+        why = f"{about.title} ({diagnosis.sentence.rstrip('.')})"
         if own.faults >= about.suspends > 0:
             own.suspend(why, now)
             self._news.append(builder)

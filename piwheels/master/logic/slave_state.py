@@ -109,7 +109,7 @@ def answer(slave: SlaveState, msg: str, data: Any, instant: Instant) -> None:
     Raises ``AssertionError`` for a reply that the protocol does not allow: that is a bug.
     """
     assert msg in slave.replies, f"{msg} is no reply to {slave.request} ({slave.phase})"  # noqa: S101
-    about = " ".join([msg, *data]) if msg == "BUILD" else msg
+    about = " ".join([msg, *data[:4]]) if msg == "BUILD" else msg
     move(slave, slave.replies[msg], f"{slave.request}: {about}", instant)
     slave.replies = {}
     if slave.reply != (msg, data):

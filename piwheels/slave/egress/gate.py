@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import sys
 from contextlib import suppress
@@ -10,13 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from packaging.version import Version
+
 from piwheels.core.host.pip_config import INDEX_SECONDS, IndexAccess
 from piwheels.core.host.processes import build_environment
+from piwheels.core.program.builds import allowed_host
+from piwheels.core.recipes import PLAIN, Recipe
 from piwheels.core.wheels.tags import canonical
 from piwheels.slave.egress import listen, pages
 from piwheels.slave.egress.ledger import Ledger
 from piwheels.slave.egress.mirror import LIMITS, Mirror, Upstream
 from piwheels.slave.egress.proxy import Proxy
+from piwheels.slave.egress.rules import allowances
+from piwheels.slave.egress.selection import selection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -135,7 +142,8 @@ def environment(  # noqa: PLR0917
 class Network:
     """The network of one build: its mirror and its ledger. *folder* gets files for a moment.
 
-    *index*, *extra* and *package* are as in :func:`sources`. Call :meth:`close` at the end.
+    *index*, *extra* and *package* are as in :func:`sources`. *note* gets sentences for the log of
+    the build, whose *recipe* has no faults. Call :meth:`close` at the end.
     """
 
     def __init__(  # noqa: PLR0917
@@ -144,18 +152,24 @@ class Network:
         index: str | None,
         extra: Collection[str],
         folder: Path,
-        unreachable: Callable[[str], None],
+        note: Callable[[str], None],
         package: str = "",
+        recipe: Recipe = PLAIN,
     ) -> None:
         self._access = egress.access
         self._ledger = Ledger()
+        self._package, self._recipe = package, recipe
+        self._note = note
+        self._noted: set[str] = set()
         self._mirror = Mirror(
             self._access,
             sources(egress, PORT, index, extra, package).upstreams,
-            egress.allowed,
+            allowances(egress.allowed, [allowed_host(text) for text in recipe.hosts]),
             self._ledger,
             folder,
-            unreachable=unreachable,
+            selection(package, recipe),
+            unreachable=self._unreachable,
+            undated=self._undated,
             keep=egress.offline,
         )
         self._gate: Gate | None = None
@@ -170,17 +184,61 @@ class Network:
         self._gate = Gate(self._mirror, self._ledger, self._access, own=own)
         return self._gate
 
+    def hide_later(self, version: str) -> None:
+        """Hide what was uploaded too late after the *version* to build, by the recipe."""
+        if self._recipe.release_plus is None:
+            return
+        released = self._mirror.released(self._package, Version(version))
+        if released is None:
+            what = f"the index does not say when {self._package} {version} was uploaded"
+            self._note(f"{what}: the build gets what is newer, too")
+            return
+        latest, before = released + self._recipe.release_plus, self._recipe.before
+        before = min(latest, before or latest)
+        self._mirror.selection = self._mirror.selection._replace(before=before)
+
+    def source(self, version: str, folder: Path) -> Path:
+        """Fetch the source distribution of the *version* to build into *folder*; return its path.
+
+        Raises :exc:`~piwheels.core.errors.Unavailable`.
+        """
+        name, answer = self._mirror.source(self._package, Version(version))
+        assert answer.body is not None  # noqa: S101 (it was fetched)
+        try:
+            with (folder / name).open("wb") as file:
+                answer.body.seek(0)
+                shutil.copyfileobj(answer.body, file)
+        finally:
+            answer.close()
+        return folder / name
+
     def seal(self) -> None:
         """From now on, the build gets only what it has fetched."""
         self._mirror.seal()
+
+    def abort(self) -> None:
+        """Abort what is being fetched, and fetch nothing more."""
+        self._mirror.abort()
 
     def entries(self) -> tuple[Fetch, ...]:
         """Return what the build has asked for so far."""
         return self._ledger.entries()
 
+    def _unreachable(self, why: str) -> None:
+        self._note_once("unreachable", f"this slave cannot reach the index: {why}")
+
+    def _undated(self, project: str) -> None:
+        what = f"the index does not say when files of {project} were uploaded"
+        self._note_once("undated", f"{what}: the build gets all of these, and of others like them")
+
+    def _note_once(self, about: str, sentence: str) -> None:
+        if about not in self._noted:
+            self._noted.add(about)
+            self._note(sentence)
+
     def close(self) -> None:
         """End all connections of the build, and close everything."""
-        self._mirror.abort()
+        self.abort()
         if self._gate is not None:
             self._gate.close()
         self._mirror.close()

@@ -7,22 +7,27 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock, Semaphore
-from typing import IO, TYPE_CHECKING, Final, NamedTuple
-from urllib.parse import unquote, urlsplit
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import quote, unquote, urlsplit
 
 from piwheels.core.errors import Unavailable
 from piwheels.core.fetching import Fetcher, Limits, Reply, UpstreamFault
 from piwheels.core.wheels.tags import canonical
 from piwheels.slave.egress import pages, rules
 from piwheels.slave.egress.ledger import public
+from piwheels.slave.egress.selection import is_source, uploaded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from packaging.version import Version
 
     from piwheels.core.host.pip_config import IndexAccess
     from piwheels.core.program.builds import Place
     from piwheels.slave.egress.ledger import Ledger
     from piwheels.slave.egress.pages import Document
+    from piwheels.slave.egress.selection import Selection
 
 #: The size limits of a file, of all that a build fetches, and of the pages that it asked for.
 MAX_FILE: Final = 4 * 2**30
@@ -94,28 +99,34 @@ class Mirror:
     """Answers what a build asks for, and notes it in *ledger*; for several threads.
 
     Files and pages go through *folder*, where nobody sees them. The build gets a file only if its
-    hashes are those that the index lists. *unreachable* gets the reason if the network fails. With
-    *keep*, the files are kept, and after :meth:`seal` the build gets nothing else.
+    hashes are those that the index lists, and only the files of *selection*. *allowed* are those of
+    :func:`.rules.allowances`. *unreachable* gets the reason if the network fails, *undated* the
+    projects whose files cannot be selected by time. With *keep*, the files are kept, and after
+    :meth:`seal` the build gets nothing else.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917
         self,
         access: IndexAccess,
         upstreams: Sequence[Upstream],
-        allowed: Collection[str],
+        allowed: Mapping[str, int],
         ledger: Ledger,
         folder: Path,
+        selection: Selection,
         *,
         unreachable: Callable[[str], None],
+        undated: Callable[[str], None],
         keep: bool = False,
     ) -> None:
         self._upstreams = upstreams
         self._allowed, self._ledger, self._folder = allowed, ledger, folder
-        self._unreachable = unreachable
+        #: What the build gets of the pages.
+        self.selection = selection
+        self._unreachable, self._undated = unreachable, undated
         # One for each upstream, since each decides how near an address may be.
         self._fetchers = [Fetcher(access, LIMITS) for _ in upstreams]
         #: Those for allowed hosts, by how near these may be.
-        self._plain = {near: Fetcher(access, LIMITS, near) for near in (1, 2)}
+        self._plain = {near: Fetcher(access, LIMITS, near) for near in (0, 1, 2)}
         self._addresses = [
             upstream.url if pages.is_local(upstream.url) else _register(fetcher, upstream.url)
             for fetcher, upstream in zip(self._fetchers, upstreams, strict=True)
@@ -155,8 +166,7 @@ class Mirror:
         fetcher, address = self._fetchers[wanted.number], self._address(wanted)
         try:
             with self._reading:
-                source = self._source(wanted._replace(filename=""), fetcher)
-                document = source and source.read()
+                document = self._document(wanted, fetcher)
                 if not wanted.filename:
                     return self._page(document, accept)
                 file = pages.listed(document).get(wanted.filename) if document else None
@@ -174,25 +184,63 @@ class Mirror:
         place = rules.place_of(url)
         if place is None:
             return self.refuse(url, "it is no address of plain HTTP")
-        if not rules.is_allowed(place, self._allowed):
+        near = rules.allowance(place, self._allowed)
+        if near is None:
             return self.refuse(str(place), "the host is not allowed")
         try:
-            return self._fetched(self._plain[rules.nearest(place.host)], url, {}, follow=False)
+            return self._fetched(self._plain[near], url, {}, follow=False)
         except UpstreamFault as fault:
             return self._failed(fault, url)
 
-    def may_connect(self, place: Place) -> str:
-        """Return why the build may not connect to *place*; ``""`` if it may."""
-        if not rules.is_allowed(place, self._allowed):
+    def may_connect(self, place: Place) -> tuple[int, str]:
+        """Return how near *place* may be, and why the build may not connect; ``""`` if it may."""
+        near = rules.allowance(place, self._allowed)
+        if near is None:
             why = "the host is not allowed"
         elif self._sealed:
             why = "the build is offline"
         elif not self._may_ask():
             why = _TOO_MUCH
         else:
-            return ""
+            return near, ""
         self._ledger.refused(str(place), why)
-        return why
+        return 0, why
+
+    def source(self, project: str, version: Version) -> tuple[str, Answer]:
+        """Return the name of the source distribution of a version, and the answer that has it.
+
+        Raises :class:`~piwheels.core.errors.Unavailable`.
+        """
+        why = "no index has it"
+        for path, file in self._sources(project, version):
+            answer = self.page_or_file(path, "")
+            if answer.body is not None:
+                return file["filename"], answer
+            why = answer.reason
+        raise Unavailable(f"the source of {project} {version} cannot be fetched: {why}")
+
+    def released(self, project: str, version: Version) -> datetime | None:
+        """Return when the source distribution of a version was uploaded; ``None``: unknown."""
+        found = (uploaded(file) for _, file in self._sources(project, version))
+        return next(filter(None, found), None)
+
+    def _sources(self, project: str, version: Version) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the source distributions of a version: their paths here, and their entries."""
+        for number, upstream in enumerate(self._upstreams):
+            place = rules.Mirrored(number, "" if upstream.is_list else project, "")
+            if not upstream.has(project):
+                continue
+            try:
+                with self._reading:
+                    document = self._document(place, self._fetchers[number])
+            except UpstreamFault as fault:
+                if fault.of_index:
+                    self._unreachable(f"{public(self._address(place))}: {fault}")
+                continue
+            for file in document["files"] if document else ():
+                if is_source(file["filename"], canonical(project), version):
+                    words = f"/{number}", place.project, quote(file["filename"], safe="")
+                    yield "/".join(filter(None, words)), file
 
     def refuse(self, what: str, why: str) -> Answer:
         """Note that the build does not get *what*."""
@@ -216,6 +264,16 @@ class Mirror:
         return f"{address.rstrip('/')}/{wanted.project}/{wanted.filename}"
 
     # Pages ----------------------------------------------------------------------------------------
+
+    def _document(self, wanted: rules.Mirrored, fetcher: Fetcher) -> Document | None:
+        """Return a page, or that of a file, with what the build gets; ``None``: there is none."""
+        source = self._source(wanted._replace(filename=""), fetcher)
+        if source is None:
+            return None
+        document = source.read()
+        if self.selection.has_undated(document, wanted.project):
+            self._undated(wanted.project or public(source.address))
+        return self.selection.of(document, wanted.project)
 
     def _source(self, wanted: rules.Mirrored, fetcher: Fetcher) -> Source | None:
         """Return a page as the index has it; ``None``: it has none. The first answer stays."""

@@ -20,7 +20,7 @@ ACCEPT: Final = f"{JSON}, {HTML};q=0.2, text/html;q=0.1"
 
 #: The names of files that pip installs or builds.
 _ARCHIVE: Final = re.compile(
-    r"[^/\x00-\x1f\x7f\ud800-\udfff]{1,250}\.(?:whl|zip|tar|tar\.(?:gz|bz2|xz|lz|lzma)|tgz|tbz|txz|tlz)"
+    r"([^/\x00-\x1f\x7f\ud800-\udfff]{1,250})\.(?:whl|zip|tar|tar\.(?:gz|bz2|xz|lz|lzma)|tgz|tbz|txz|tlz)"
 )
 _CHARSET: Final = re.compile(r"charset=\"?([\w.-]{1,40})", re.ASCII | re.IGNORECASE)
 #: The hashes that are checked, by their names in pages.
@@ -84,6 +84,12 @@ def is_local(url: str) -> bool:
 def is_archive(url: str) -> bool:
     """Return whether *url* ends with the name of an archive."""
     return bool(_ARCHIVE.fullmatch(_filename(url)))
+
+
+def without_suffix(filename: str) -> str:
+    """Return the name of an archive without its suffix; other names unchanged."""
+    match = _ARCHIVE.fullmatch(filename)
+    return match[1].removesuffix(".tar") if match else filename
 
 
 def write_page(document: Document, accept: str) -> tuple[str, bytes]:

@@ -24,7 +24,7 @@ from piwheels.core.clock import SYSTEM
 from piwheels.core.fetching import nearness
 from piwheels.core.program.builds import place
 from piwheels.slave.egress.mirror import Answer
-from piwheels.slave.egress.rules import nearest, own_path
+from piwheels.slave.egress.rules import own_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -192,11 +192,12 @@ class Proxy(Thread):
         if wanted is None:
             self._send(peer, connection, self._mirror.refuse(target, "it is not HOST:PORT"))
             return
-        if why := self._mirror.may_connect(wanted):
+        near, why = self._mirror.may_connect(wanted)
+        if why:
             self._send(peer, connection, Answer(403, f"{wanted}: {why}"))
             return
         try:
-            far = open_connection(wanted, self._access)
+            far = open_connection(wanted, self._access, near)
         except (OSError, http.client.HTTPException) as error:
             self._send(peer, connection, Answer(502, f"{wanted} cannot be reached: {error}"))
             return
@@ -227,13 +228,16 @@ class Proxy(Thread):
                     del sides[number]
 
 
-def open_connection(wanted: Place, access: IndexAccess) -> socket.socket:
-    """Connect to *wanted*, through the proxy of *access*, if there is one. Raises ``OSError``."""
+def open_connection(wanted: Place, access: IndexAccess, near: int) -> socket.socket:
+    """Connect to *wanted*, through the proxy of *access*, if there is one. Raises ``OSError``.
+
+    Its address may be as *near* as that, unless a proxy looks it up.
+    """
     address = access.proxy
     if address is None and not urllib.request.proxy_bypass(wanted.host):
         address = urllib.request.getproxies().get("https")
     if not address:
-        return _checked(socket.create_connection(wanted, CONNECT_SECONDS), wanted)
+        return _checked(socket.create_connection(wanted, CONNECT_SECONDS), near)
     parts = urlsplit(address if "://" in address else f"http://{address}")
     if parts.scheme != "http":
         raise OSError(f"the slave's proxy is one of {parts.scheme}, not of http")
@@ -245,13 +249,13 @@ def open_connection(wanted: Place, access: IndexAccess) -> socket.socket:
     return connection
 
 
-def _checked(far: socket.socket, wanted: Place) -> socket.socket:
-    """Return *far*, unless an allowed name leads to this machine."""
+def _checked(far: socket.socket, near: int) -> socket.socket:
+    """Return *far*, unless an allowed name leads to an address that is nearer than *near*."""
     address = far.getpeername()[0]
     far.settimeout(IDLE)
-    if nearness(address) > nearest(wanted.host):
+    if nearness(address) > near:
         far.close()
-        raise OSError(f"its address {address} is one of this machine")
+        raise OSError(f"its address {address} is one of this {'machine' if near else 'network'}")
     return far
 
 

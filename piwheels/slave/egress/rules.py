@@ -11,7 +11,7 @@ from piwheels.core.paths import bracketed
 from piwheels.core.program.builds import place
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from piwheels.core.program.builds import Place
 
@@ -62,18 +62,27 @@ def place_of(url: str) -> Place | None:
     return place(f"{bracketed(parts.hostname)}:{port}")
 
 
-def is_allowed(wanted: Place, allowed: Collection[str]) -> bool:
-    """Return whether a build may connect to *wanted*; *allowed* has values of `allowed_host`."""
-    if str(wanted) in allowed:
-        return True
-    return bracketed(wanted.host) in allowed and wanted.port in _PORTS
+def allowances(allowed: Collection[str], of_recipe: Collection[str] = ()) -> dict[str, int]:
+    """Return how near the address of each allowed host may be (:mod:`piwheels.core.fetching`).
+
+    Both have values of `allowed_host`. Those that only a recipe allows are public hosts.
+    """
+    own = {text: _nearest(found.host if (found := place(text)) else text) for text in allowed}
+    return dict.fromkeys(of_recipe, 0) | own
 
 
-def nearest(host: str) -> int:
-    """Return how near the address of the allowed *host* may be (:mod:`piwheels.core.fetching`).
+def allowance(wanted: Place, allowed: Mapping[str, int]) -> int | None:
+    """Return how near *wanted* may be, by :func:`allowances`; ``None``: it is not allowed."""
+    exact = allowed.get(str(wanted))
+    return allowed.get(bracketed(wanted.host)) if exact is None and wanted.port in _PORTS else exact
+
+
+def _nearest(host: str) -> int:
+    """Return how near the address of *host*, which the slave's operator allows, may be.
 
     A name must not lead to this machine. To reach it, allow the address.
     """
+    host = host.strip("[]")
     try:
         ip_address(host)
     except ValueError:

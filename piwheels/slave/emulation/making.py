@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from piwheels.core.clock import SYSTEM
+from piwheels.core.host import apt
 from piwheels.core.host.commands import ask, last_line
 from piwheels.core.host.supervision import folder_size, remove_tree
 from piwheels.core.words import size_text
-from piwheels.slave.emulation import debian
 from piwheels.slave.emulation.root import Root, prepare
 
 if TYPE_CHECKING:
@@ -47,11 +47,11 @@ def find_or_make(
 ) -> Root:
     """Return the root of *system* in the folder *cache*; make it there if there is none.
 
-    *mirror* is as in :func:`~piwheels.slave.emulation.debian.sources`; it has *more* packages than
+    *mirror* is as in :func:`~piwheels.core.host.apt.sources`; it has *more* packages than
     :data:`PACKAGES`. Only one process makes a root, and others wait for it. Raises ``LookupError``
     with a sentence if it cannot be made.
     """
-    release = system.release or debian.own_release()
+    release = system.release or apt.own_release()
     packages = sorted({*PACKAGES, *more})
     recipe = hashlib.sha256(repr((_RECIPE, packages)).encode()).hexdigest()[:8]
     place = cache / f"{system.architecture}-{release}-{recipe}"
@@ -84,12 +84,12 @@ def _make(place: Path, release: str, mirror: str, packages: Sequence[str], clock
     try:
         architecture = place.name.partition("-")[0]
         logger.info("making a Debian root for %s (%s) in %s", architecture, release, place)
-        lines = debian.sources(release, mirror)
+        lines = apt.sources(release, mirror)
         if not lines:
             raise LookupError("apt has no mirror of Debian here: name one with --mirror")
-        archives = debian.download(fresh / "apt", architecture, lines, packages)
+        archives = _download(fresh / "apt", architecture, lines, packages)
         root = Root(fresh / "root")
-        debian.unpack(archives, root.path)
+        apt.unpack(archives, root.path)
         remove_tree(str(fresh / "apt"))
         (fresh / "binfmt").mkdir()
         prepare(root.path)
@@ -101,6 +101,15 @@ def _make(place: Path, release: str, mirror: str, packages: Sequence[str], clock
         raise
     words = size_text(int(folder_size(str(place)))), clock.since_boot() - started
     logger.info("made the root for %s (%s): %s in %.0f s", architecture, release, *words)
+
+
+def _download(
+    folder: Path, architecture: str, lines: Sequence[str], packages: Sequence[str]
+) -> list[Path]:
+    """Fetch *packages* with all that they need, and all that a system must have."""
+    own = apt.Apt(folder, [architecture], lines)
+    own.update()
+    return own.fetch(["?essential", *packages])
 
 
 def _finish(root: Root) -> None:

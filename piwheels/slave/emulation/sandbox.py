@@ -10,6 +10,7 @@ from piwheels.slave.sandbox.bubblewrap import Bubblewrap, filtered
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+    from typing import Self
 
     from piwheels.slave.emulation.root import Root
     from piwheels.slave.sandbox.view import View
@@ -25,6 +26,10 @@ class Emulated(Bubblewrap):
         super().__init__(program, view)
         self._root = root
 
+    def overlaid(self, layer: Path) -> Self:
+        """Raise :exc:`LookupError`: the packages of the machine are not those of *root*."""
+        raise LookupError("an emulated system cannot show packages to one build only")
+
     def command(self, work: Path, command: Sequence[str], port: int | None = None) -> list[str]:
         """Return the command that runs *command* of the root; as in :class:`Bubblewrap`.
 
@@ -32,7 +37,7 @@ class Emulated(Bubblewrap):
         :exc:`~piwheels.core.errors.Fatal` if qemu is gone.
         """
         try:
-            return self._root.emulating(filtered(self._confined(work, command, port)))
+            return self._root.emulating(filtered(self.unfiltered(work, command, port)))
         except LookupError as error:
             raise Fatal(str(error)) from error
 

@@ -18,6 +18,7 @@ from piwheels.slave.sandbox.view import build_paths, view_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Self
 
     from piwheels.slave.sandbox.view import View
 
@@ -41,6 +42,16 @@ class Sandbox(Protocol):
     def own_processes(self) -> bool:
         """Whether a command sees only processes that it has started."""
 
+    @property
+    def can_overlay(self) -> bool:
+        """Whether it has :meth:`overlaid`."""
+
+    def overlaid(self, layer: Path) -> Self:
+        """Return a sandbox like this one, in which the files of the root *layer* are, too.
+
+        Raises :exc:`LookupError` if it cannot have them.
+        """
+
     def inside(self, work: Path) -> Path:
         """Return where a build sees its folder *work*."""
 
@@ -55,7 +66,11 @@ class NoSandbox:
     """Runs builds as ordinary processes of this user."""
 
     name = "none"
-    own_network = own_processes = False
+    own_network = own_processes = can_overlay = False
+
+    def overlaid(self, layer: Path) -> Self:
+        """Raise :exc:`LookupError`."""
+        raise LookupError("this sandbox cannot show packages to one build only")
 
     def inside(self, work: Path) -> Path:
         """Return where a build sees its folder *work*: there."""
@@ -124,6 +139,8 @@ def choose(  # noqa: PLR0917
             problems[name] = str(error)
             continue
         if name == "none" or not (why := problem(sandbox, trial, folder, port)):
+            if isinstance(sandbox, Bubblewrap):
+                sandbox.can_overlay = _shows_layers(sandbox, python, folder)
             return Choice(sandbox, _warnings(name, problems, port))
         problems[name] = why
     raise Fatal(f"the sandbox {mode} does not work here ({problems[mode]}): choose another one")
@@ -155,6 +172,18 @@ def problem(sandbox: Sandbox, trial: Sequence[str], folder: Path, port: int | No
         return ""
     words = last_line(answer.stderr or answer.stdout)[:300]
     return words or f"a trial ends with status {answer.returncode}"
+
+
+def _shows_layers(sandbox: Bubblewrap, python: Path, folder: Path) -> bool:
+    """Return whether *sandbox* can be overlaid: by its version, the kernel and the file systems."""
+    with tempfile.TemporaryDirectory(prefix="piw-layer-", dir=folder) as place:
+        layer = Path(place)
+        for name in ("usr", "etc"):
+            (layer / name).mkdir()
+        (layer / "usr" / layer.name).touch()
+        code = f"import os; os.stat('/usr/{layer.name}')"
+        trial = [str(python), "-I", "-S", "-c", code]
+        return not problem(sandbox.overlaid(layer), trial, folder, None)
 
 
 def _warnings(name: str, problems: dict[str, str], port: int | None) -> list[str]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: The longest text of a verdict.
 MAX_TEXT: Final = 200
+#: The beginning of *why*, if an import needs modules of other distributions.
+NEEDS: Final = "needs "
 #: What pip says of a wheel for other interpreters.
 _FOREIGN: Final = "is not a supported wheel on this platform"
 _UNSEEN: Final = "something that only the kernel has seen"
@@ -110,7 +112,7 @@ def _judge(
                 return False, _joined([f"{module}: {_ending(ended)}"])
     if ended != 0:
         return False, _joined([f"after the import: {_ending(ended)}"])
-    return (None, f"needs {_joined(needs)}"[:MAX_TEXT]) if needs else (True, "")
+    return (None, f"{NEEDS}{_joined(needs)}"[:MAX_TEXT]) if needs else (True, "")
 
 
 def _ending(ended: object) -> str:

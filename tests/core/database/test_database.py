@@ -278,20 +278,7 @@ def test_the_same_file_moves_to_the_newer_build(farm):
     assert farm.get_project_data("foo")["releases"]["1.0"]["files"][WHEEL]["build_id"] == newer
 
 
-def test_a_build_is_put_off_only_so_often(farm):
-    farm.grant_lease("foo", "1.0", CP39, "pi", NOW + timedelta(hours=1))
-
-    def put_off(label, tries, version="1.0"):
-        return farm.put_off_build("foo", version, CP39, label, "no ssl", "log\n", tries)
-
-    assert [put_off("pi", 3) for _ in range(3)] == [True, True, False]
-    assert farm.get_leases() == []
-    assert ("foo", "1.0") in farm.get_build_queue()["cp39"]
-    assert [put_off(label, 9, "2.0") for label in "aabc"] == [True, True, True, False]
-
-
 def test_what_failed_on_a_slave_is_tried_again(farm):
-    farm.put_off_build("foo", "2.0", CP39, "pi", "no ssl", "log\n", 2)
     failed = []
     for version, label in (("1.0", "pi"), ("2.0", "other")):
         one = build(status=False, version=version)
@@ -305,7 +292,6 @@ def test_what_failed_on_a_slave_is_tried_again(farm):
     assert farm.get_logs_gone() == [failed[0]]
     assert [each[1] for each in farm.get_build_queue()["cp39"]] == ["1.0"]
     assert farm.retry_failed(hour_ago) == ["foo"]
-    assert farm.put_off_build("foo", "2.0", CP39, "pi", "no ssl", "log\n", 2)  # from the start
     farm.log_build(build(wheel()))
     assert farm.retry_failed(hour_ago) == []
 

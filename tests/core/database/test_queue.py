@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from helpers import patience
 from piwheels.core.database import Database
+from piwheels.core.diagnosis import Diagnosis
 from piwheels.core.errors import Refused
-from piwheels.core.states import BuildState, FileState
+from piwheels.core.recipes import PLAIN, Recipe
+from piwheels.core.states import Attempt, BuildState, FileState, Retry
 from piwheels.core.targets import Target, family
 from piwheels.core.wheels.serving import accepted_by, serves
 from piwheels.core.wheels.tags import WheelName, abi_key
@@ -109,6 +111,15 @@ operations = st.one_of(
         st.booleans(),
     ),
     st.tuples(
+        st.just("retry"),
+        package,
+        version,
+        platform,
+        abi,
+        st.booleans(),
+        st.sampled_from([None, timedelta(0), timedelta(hours=1)]),
+    ),
+    st.tuples(
         st.just("sql"),
         st.sampled_from(
             [
@@ -134,6 +145,10 @@ operations = st.one_of(
                 " WHERE build_id = (SELECT min(build_id) FROM builds)",
                 "UPDATE builds SET built_at = built_at - interval '23 hours'",
                 "UPDATE builds SET final = NOT final WHERE NOT status",
+                "UPDATE builds SET counts = status OR NOT counts",
+                "UPDATE retries SET due = now() - interval '1 s' WHERE due <> 'infinity'",
+                "DELETE FROM retries",
+                "SELECT piwheels.release_retries(1)",
                 "DELETE FROM build_abis a WHERE NOT EXISTS (TABLE builds)",
                 "INSERT INTO versions SELECT package, '3.0' FROM packages ON CONFLICT DO NOTHING",
             ]
@@ -174,6 +189,10 @@ def apply(db, cursor, number, operation):  # noqa: PLR0912 (a case an operation)
         case "failure", name, which, where, tag, owner, final:
             about = {"owner": owner, "final": final, "platform": where.replace("any", "")}
             db.log_builds([build_of(name, which, tag, status=False, number=number, **about)])
+        case "retry", name, which, where, tag, counts, delay:
+            about = {"status": False, "number": number, "platform": where.replace("any", "")}
+            about |= {"counts": counts, "retry": Retry(Attempt(1, ("x",)), PLAIN, delay)}
+            db.log_builds([build_of(name, which, tag, final=True, **about)])
         case "sql", statement:
             cursor.execute(statement)
 
@@ -187,8 +206,10 @@ def wanted(cursor):
                    " FROM builds b JOIN files f USING (build_id)")  # fmt: skip
     files = cursor.fetchall()
     cursor.execute("SELECT package, version, platform, abi_tag, status, status OR final, owner,"
-                   " built_at FROM builds")  # fmt: skip
+                   " built_at FROM builds WHERE counts")  # fmt: skip
     builds = cursor.fetchall()
+    cursor.execute("SELECT package, version, platform, abi_tag, ready FROM retries")
+    retries = cursor.fetchall()
     cursor.execute("SELECT package, version FROM versions v JOIN packages p USING (package)"
                    " WHERE v.skip = '' AND NOT v.quarantined AND NOT v.removing"
                    " AND p.skip = '' AND NOT p.removing AND p.status <> 'quarantined'")  # fmt: skip
@@ -197,8 +218,10 @@ def wanted(cursor):
         mine = [each[2:] for each in builds if each[:2] == key]
         wheels = [WheelName("a", "1", "", *tags) for *which, tags in
                   ((*each[:2], each[2:]) for each in files) if tuple(which) == key]  # fmt: skip
+        again = [each[2:] for each in retries if each[:2] == key]
         if not mine:
-            queue.update([(*key, "any", "any", "version", None)] if targets else [])
+            waits = not all(ready for *_, ready in again)
+            queue.update([(*key, "any", "any", "version", None)] if targets and not waits else [])
             continue
         kinds = {(abi, machine) for wheel in wheels for abi in wheel.abi.lower().split(".")
                  for machine in wheel.platform.lower().split(".")}  # fmt: skip
@@ -214,8 +237,15 @@ def wanted(cursor):
                 exclusive = ""
             given = [(*rest,) for where, abi, _, *rest in mine if abi == target.abi
                      and (target.platform == "any" or where in {target.platform, ""})]  # fmt: skip
-            if not any(serves(wheel, target) for wheel in wheels) and not settled(given):
-                failed = min((at for *_, at in given), default=None)
+            planned = [
+                ready
+                for where, abi, ready in again
+                if abi == target.abi
+                and (target.platform == "any" or where in {target.platform, ""})
+            ]
+            is_open = all(planned) if planned else not settled(given)
+            if is_open and not any(serves(wheel, target) for wheel in wheels):
+                failed = None if planned else min((at for *_, at in given), default=None)
                 queue.add((*key, *target, exclusive, failed))
     return queue
 
@@ -322,6 +352,62 @@ def test_a_failure_waits_for_another_opinion(db, cursor):
     db.log_build(build_of("foo", "1.0", "cp39", owner="anna"))
     assert db.get_second_opinions() == []
     assert db.get_activity().builds == {"cp39": (1, 1)}
+
+
+OLDER = Recipe(constraints=("cython<3",))
+
+
+def test_a_failed_build_is_tried_again_with_a_recipe_that_later_versions_begin_with(db, cursor):
+    db.add_build_abi("cp39")
+    plant_versions(db, cursor, 3, 2)
+    found = Diagnosis("tools-too-new", "cython<3", "AttributeError: cython_sources", 0.9)
+    about = {
+        "diagnosis": found,
+        "final": True,
+        "retry": Retry(Attempt(1, ("x",)), OLDER, timedelta(0)),
+    }
+    db.log_build(build_of("foo", "1.0", "cp39", status=False, **about))
+    (again,) = (each for each in db.get_target_queue() if each.version == "1.0")
+    assert (again.recipe, again.attempt, again.failed_at) == (OLDER, Attempt(1, ("x",)), None)
+    assert db.get_pending([("foo", "1.0")]) == [again]
+    (build,) = db.get_project_data("foo")["releases"]["1.0"]["builds"]
+    assert (build["reason"], build["subject"], build["cause"]) == found[:3]
+    assert build["next"]["recipe"] == OLDER.to_map()
+    (row,) = db.get_builds([("foo", "1.0")])
+    assert row.retry_at == build["next"]["due"]
+    db.log_build(build_of("foo", "1.0", "cp39", number=1, recipe=OLDER, keeps=OLDER))
+    assert db.get_builds([("foo", "1.0")])[1].recipe == OLDER.to_map()
+    (second,) = db.get_target_queue()
+    assert (second.version, second.recipe) == ("2.0", OLDER)
+    assert second.attempt == Attempt(0, ("project",))
+    assert db.get_project_data("foo")["recipe"] == {
+        "content": OLDER.to_map(), "by_operator": False,
+    }  # fmt: skip
+    cursor.execute("UPDATE recipes SET content = '{\"constraints\": 5}'")
+    (second,) = db.get_target_queue()
+    assert second.recipe == PLAIN
+
+
+def test_a_failure_of_the_farm_is_no_result_and_waits_until_it_is_due(db, cursor):
+    db.add_build_abi("cp39")
+    plant_versions(db, cursor, 1)
+    for number in range(25):
+        retry = Retry(Attempt(number + 1, ("at pi",)), PLAIN, timedelta(hours=1))
+        about = {"diagnosis": Diagnosis("disk-full"), "counts": False, "retry": retry}
+        db.log_build(build_of("foo", "1.0", "cp39", status=False, final=False, **about))
+    assert len(db.get_builds([("foo", "1.0")])) == 20
+    assert db.get_pending([("foo", "1.0")]) == []
+    assert db.release_retries() == 0
+    cursor.execute("UPDATE retries SET due = now()")
+    assert db.release_retries() == 1
+    (again,) = db.get_pending([("foo", "1.0")])
+    assert (str(again.target), again.attempt.number) == ("any/any", 25)
+    held = {"counts": False, "retry": Retry(Attempt(26, ()), PLAIN, None)}
+    db.log_build(build_of("foo", "1.0", "cp39", status=False, **held))
+    assert db.get_builds([("foo", "1.0")])[-1].retry_at is None
+    assert db.get_pending([("foo", "1.0")]) == []
+    db.delete_build("foo", "1.0")
+    assert len(db.get_pending([("foo", "1.0")])) == 1
 
 
 ARM, INTEL = Target("linux_armv7l", "cp311"), Target("linux_x86_64", "cp311")

@@ -18,10 +18,12 @@ from psycopg2 import sql
 from piwheels.core.database import Database
 from piwheels.core.database.connection import NAME, REASON, clean
 from piwheels.core.database.dsn import database_of, redirect
+from piwheels.core.database.recipes import LAST
 from piwheels.core.database.rows import (
     Activity,
     KnownVersion,
     Lease,
+    NewAttempt,
     Published,
     Quarantine,
     RewritePendingRow,
@@ -31,6 +33,7 @@ from piwheels.core.database.rows import (
 )
 from piwheels.core.database.sql_files import folder
 from piwheels.core.errors import DatabaseError, Refused
+from piwheels.core.recipes import PLAIN, Recipe
 from piwheels.core.states import (
     BuildState,
     DownloadState,
@@ -48,6 +51,7 @@ LATER = NOW + timedelta(hours=1)
 CP39, OTHER = Target("any", "cp39"), Target("linux_armv7l", "cp310")
 WHEEL = "foo-1.0-cp39-cp39-linux_x86_64.whl"
 HASH = "a" * 64
+CYTHON = Recipe(constraints=("cython<3",))
 OURS = (
     "FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition"
     " AND relnamespace = 'public'::regnamespace"
@@ -237,13 +241,7 @@ CALLS = [
     Call("get_fetches", ([DONE, NONE],), {DONE: list(FETCHES)}),
     Call("delete_build", ("foo", "1.0"), None, "SELECT count(*) FROM build_queue", 2),
     Call("delete_build", ("1.0", "foo"), None, "SELECT count(*) FROM builds", 1),
-    Call("put_off_build", ("foo", "2.0", CP39, "pi", "full", "log", 3), True,
-         "SELECT label || reason || output || (SELECT count(*) FROM leases) FROM builds_put_off",
-         "pifulllog0"),
-    Call("put_off_build", ("foo", "2.0", CP39, "pi", "full", "log", 1), False,
-         "SELECT count(*) FROM leases", 1),
-    Call("put_off_build", ("foo", "9", CP39, "pi", "full", "log", 3), False,
-         "SELECT count(*) FROM builds_put_off", 0),
+    Call("release_retries", (), 0),
     Call("count_failed", (NOW - timedelta(days=1),), 0),
     Call("retry_failed", (NOW - timedelta(days=1), ""), [], "SELECT count(*) FROM builds", 1),
     Call("count_reasons", (NOW - timedelta(days=1),), []),
@@ -251,6 +249,20 @@ CALLS = [
     Call("get_failures", ("unknown", "", NOW), []),
     Call("retry_reason", ("unknown", None, NOW), [], "SELECT count(*) FROM builds", 1),
     Call("retry_version", ("foo", "1.0"), 0, "SELECT count(*) FROM builds", 1),
+    # Recipes
+    Call("set_recipe", ("foo", CYTHON), True,
+         "SELECT content::text || by_operator FROM recipes JOIN project_recipes USING (recipe_id)",
+         '{"constraints": ["cython<3"]}true'),
+    Call("set_recipe", ("foo", PLAIN), False, "SELECT count(*) FROM project_recipes", 0),
+    Call("set_recipe", ("bar", CYTHON), False, "SELECT count(*) FROM project_recipes", 0),
+    Call("get_recipes", ("",), []),
+    Call("get_standing", (("", 0), LAST), []),
+    Call("retry_builds", ([NewAttempt(DONE, 1, (), CYTHON)],), [],
+         "SELECT count(*) FROM retries", 0),
+    Call("get_places", ("foo", ["1.0", "2.0"]), [
+        ("2.0", "any", "any", 1, 1, ""), ("2.0", "any", "cp39", None, 0, "pi")]),
+    Call("get_places", ("foo", ["2.0"], 0),
+         lambda found: found[0] == ("2.0", "any", "any", None, 1, "")),
     Call("take_back", ([DONE],), [], "SELECT count(*) FROM builds", 1),
     Call("save_quarantines", ([Quarantine("anna", "", "cp39", "why")],), None,
          "SELECT count(*) FROM slave_quarantines", 1),
@@ -383,10 +395,6 @@ STORED = [
      "SELECT skip FROM versions WHERE version = '1.0'", REASON),
     ("yank_version", ("foo", "1.0", "{}"), "SELECT yank_reason FROM versions WHERE yanked", REASON),
     ("grant_lease", ("foo", "2.0", CP39, "{}", LATER), "SELECT label FROM leases", NAME),
-    ("put_off_build", ("foo", "1.0", CP39, "{}", "full", "log", 3),
-     "SELECT label FROM builds_put_off", NAME),
-    ("put_off_build", ("foo", "2.0", CP39, "pi", "{}", "log", 3),
-     "SELECT reason FROM builds_put_off WHERE version = '2.0'", REASON),
 ]  # fmt: skip
 #: Methods that refuse an empty text.
 MUST = {"add_build_abi", "add_new_package", "add_new_package_version", "watch_package"}

@@ -7,9 +7,9 @@ from piwheels.core.states import MAX_URL, Fetch
 from piwheels.slave.egress.ledger import Ledger, public
 from piwheels.slave.egress.rules import (
     Mirrored,
-    is_allowed,
+    allowance,
+    allowances,
     mirrored,
-    nearest,
     own_path,
     place_of,
 )
@@ -78,17 +78,24 @@ def test_places():
 def test_hosts_are_allowed_with_their_ports():
     allowed = {allowed_host(text) for text in ("A.example", "b.example:8443", "[::1]", "::2")}
     assert allowed == {"a.example", "b.example:8443", "[::1]", "[::2]"}
+    allowed = allowances(allowed)
     good = ("a.example:443", "A.example.:80", "b.example:8443", "[::1]:80", "[::2]:443")
-    assert all(is_allowed(place(text), allowed) for text in good)
+    assert all(allowance(place(text), allowed) is not None for text in good)
     bad = ("a.example:22", "b.example:443", "x.a.example:443", "a.example.x:443", "[::3]:80")
-    assert not any(is_allowed(place(text), allowed) for text in bad)
+    assert all(allowance(place(text), allowed) is None for text in bad)
     with pytest.raises(ValueError, match="is not a host"):
         allowed_host("https://a.example")
 
 
 def test_only_addresses_may_be_near():
-    hosts = ["127.0.0.1", "::1", "localhost", "intranet.example", "2130706433"]
-    assert [nearest(host) for host in hosts] == [2, 2, 2, 1, 1]
+    hosts = ["127.0.0.1", "[::1]", "localhost", "[::1]:8080", "intranet.example:81", "2130706433"]
+    assert list(allowances(hosts).values()) == [2, 2, 2, 2, 1, 1]
+
+
+def test_a_host_of_a_recipe_is_public_unless_the_operator_allows_it_too():
+    found = allowances(["a.example"], ["a.example", "b.example:81"])
+    assert found == {"a.example": 1, "b.example:81": 0}
+    assert allowance(place("b.example:81"), found) == 0
 
 
 def test_the_ledger_has_one_entry_for_each_address():

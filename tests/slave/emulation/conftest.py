@@ -1,45 +1,9 @@
-"""Fixtures: programs on PATH that stand for those of an emulating machine."""
-
-import shutil
+"""A fixture: making a root without apt, dpkg-deb and qemu."""
 
 import pytest
 
-from piwheels.slave.emulation import debian, making
-
-#: Answers as apt of a Debian machine does, and notes how it was called.
-APT = """#!/bin/sh
-echo "$@" >> "$0.calls"
-echo "http://deb.example/debian/ bookworm main"
-echo "http://deb.example/debian/ bookworm-updates main"
-echo "http://deb.example/debian/ bookworm contrib"
-echo "http://deb.example/security/ bookworm-security main"
-echo "http://other.example/ cloud-bookworm main"
-"""
-
-
-@pytest.fixture
-def programs(tmp_path, monkeypatch):
-    """Return a function that puts a program on PATH, which has nothing else but a shell."""
-    folder = tmp_path / "programs"
-    folder.mkdir()
-    for name in ("sh", "env", "rm", "chmod"):
-        (folder / name).symlink_to(shutil.which(name))
-    monkeypatch.setenv("PATH", str(folder))
-
-    def put(name, text):
-        (folder / name).write_text(text)
-        (folder / name).chmod(0o755)
-        return folder / name
-
-    return put
-
-
-@pytest.fixture
-def bookworm(programs, monkeypatch):
-    """Make this a machine with Debian bookworm; return the file with the calls of its apt."""
-    about = {"ID": "debian", "VERSION_CODENAME": "bookworm"}
-    monkeypatch.setattr(debian.platform, "freedesktop_os_release", lambda: about)
-    return programs("apt-get", APT).with_name("apt-get.calls")
+from piwheels.core.host import apt
+from piwheels.slave.emulation import making
 
 
 @pytest.fixture
@@ -55,7 +19,7 @@ def packages(bookworm, monkeypatch):
         steps.append(("unpack",))
         (root / "usr/bin").mkdir(parents=True)
 
-    monkeypatch.setattr(debian, "download", download)
-    monkeypatch.setattr(debian, "unpack", unpack)
+    monkeypatch.setattr(making, "_download", download)
+    monkeypatch.setattr(apt, "unpack", unpack)
     monkeypatch.setattr(making, "_finish", lambda _root: steps.append(("finish",)))
     return steps

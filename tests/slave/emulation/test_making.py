@@ -1,16 +1,14 @@
 """Roots are made once, whole or not at all, from the machine's own mirrors."""
 
-import os
 import shutil
-import subprocess
 import threading
 
 import pytest
 
 from helpers import patience
 from piwheels.core.architectures import System
-from piwheels.core.wheels.dependencies import System as Libraries
-from piwheels.slave.emulation import debian, making
+from piwheels.core.host import apt
+from piwheels.slave.emulation import making
 from piwheels.slave.emulation.making import PACKAGES, find_or_make
 
 ARMHF = System("armhf")
@@ -45,13 +43,13 @@ def test_more_packages_need_another_root(packages, tmp_path):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("step", ["download", "unpack"])
-def test_a_failure_leaves_nothing_behind(step, packages, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("module", "step"), [(making, "_download"), (apt, "unpack")])
+def test_a_failure_leaves_nothing_behind(module, step, packages, tmp_path, monkeypatch):
     def fail(*_):
         raise LookupError("E: no such package")
 
     with monkeypatch.context() as patch:
-        patch.setattr(debian, step, fail)
+        patch.setattr(module, step, fail)
         with pytest.raises(LookupError, match="no such package"):
             find_or_make(ARMHF, tmp_path / "cache")
     assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]
@@ -96,65 +94,3 @@ def test_a_full_disk_is_named(packages, tmp_path, monkeypatch):
     with pytest.raises(LookupError, match=r"is too full: make room, 1\.6 GB at least"):
         find_or_make(ARMHF, tmp_path)
     assert not packages
-
-
-def test_sources_are_those_of_this_machine(bookworm):
-    lines = debian.sources("bookworm")
-    assert [line.split("] ")[-1].removeprefix("deb ") for line in lines] == [
-        "http://deb.example/debian/ bookworm main",
-        "http://deb.example/debian/ bookworm-updates main",
-        "http://deb.example/security/ bookworm-security main",
-    ]
-    assert "indextargets" in bookworm.read_text()
-    (line,) = debian.sources("trixie", "http://mirror.example/debian")
-    assert line.endswith("http://mirror.example/debian trixie main")
-
-
-@pytest.mark.parametrize("about", [{}, {"ID": "fedora", "VERSION_CODENAME": ""}])
-def test_a_machine_without_debian_needs_a_release(about, monkeypatch):
-    monkeypatch.setattr(debian.platform, "freedesktop_os_release", lambda: about)
-    with pytest.raises(LookupError, match="name one, such as armhf/trixie"):
-        debian.own_release()
-
-
-def test_the_words_of_apt_are_passed_on(programs, tmp_path, caplog):
-    programs("apt-config", "#!/bin/sh\n")
-    programs("apt-get", "#!/bin/sh\necho 'W: odd' >&2\necho \"E: no $2\" >&2; exit 100\n")
-    with pytest.raises(LookupError, match="apt-get install failed: E: no install"):
-        debian.download(tmp_path / "apt", "armhf", ["deb x y z"], ["gcc"])
-    assert "apt-get update failed: E: no update" in caplog.text
-
-
-def test_apt_has_the_proxy_of_the_machine_and_nothing_else(programs, tmp_path):
-    dump = 'Acquire::http::Proxy "http://proxy:3128";\nAPT::Architecture "amd64";\n'
-    programs("apt-config", f"#!/bin/sh\necho '{dump}'\n")
-    programs("apt-get", '#!/bin/sh\necho > "${APT_CONFIG%/*}/cache/archives/gcc_1_armhf.deb"\n')
-    (path,) = debian.download(tmp_path / "apt", "armhf", ["deb x y z"], ["gcc"])
-    assert path.name == "gcc_1_armhf.deb"
-    settings = (tmp_path / "apt/apt.conf").read_text()
-    assert 'Acquire::http::Proxy "http://proxy:3128";' in settings
-    assert 'APT::Architecture "armhf";' in settings
-    assert "amd64" not in settings
-
-
-@pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="there is no dpkg-deb")
-def test_packages_are_unpacked_and_listed(tmp_path):
-    for name, path in (("libfoo1", "usr/lib/libfoo.so.1"), ("base", "lib/base.so")):
-        source = tmp_path / name
-        (source / "DEBIAN").mkdir(parents=True)
-        about = f"Package: {name}\nVersion: 1\nArchitecture: armhf\nMaintainer: x <x@x>\n"
-        (source / "DEBIAN/control").write_text(f"{about}Description: x\n")
-        (source / path).parent.mkdir(parents=True)
-        (source / path).write_text("x")
-        command = ["dpkg-deb", "--build", "--root-owner-group", source, tmp_path / f"{name}_1.deb"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    root = tmp_path / "root"
-    debian.unpack(sorted(tmp_path.glob("*.deb")), root)
-    assert (root / "usr/lib/base.so").read_text() == "x"  # /lib is a link
-    assert (root / "usr/lib/base.so").stat().st_uid == os.getuid()
-    assert dict(Libraries(root)._entries(root / "var/lib/dpkg/info")) == {
-        "/lib/libfoo.so.1": "libfoo1", "/lib/base.so": "base",
-    }  # fmt: skip
-    (tmp_path / "broken.deb").write_text("x")
-    with pytest.raises(LookupError, match=r"unpacking broken\.deb failed"):
-        debian.unpack([tmp_path / "broken.deb"], tmp_path / "other")

@@ -17,7 +17,7 @@ from piwheels.console.ui.cycle import next_choice
 from piwheels.console.ui.screens.base import FarmScreen
 from piwheels.console.ui.widgets.line_list import Column, LineList
 from piwheels.console.ui.widgets.panel import Panel
-from piwheels.core.debian import packages_for
+from piwheels.core.debian.contents import packages_for
 from piwheels.core.diagnosis import Diagnosis
 from piwheels.core.protocols import FailureCount, FailuresAsked
 from piwheels.core.targets import release_name
