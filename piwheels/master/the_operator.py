@@ -30,20 +30,24 @@ from piwheels.core.protocols import (
     QueueHead,
     RetryAsked,
     Welcome,
+    WhyAnswer,
     console,
 )
 from piwheels.core.recipes import recipe_words
+from piwheels.core.targets import Target
 from piwheels.core.tasks import PausingTask
-from piwheels.core.wheels.tags import canonical
+from piwheels.core.wheels.tags import canonical, known_spelling
 from piwheels.master.big_brother import HISTORY
 from piwheels.master.logic.consoles import Consoles, OutputTails, Requester
 from piwheels.master.logic.positions import position
+from piwheels.master.logic.why import places_of, why
 from piwheels.master.messages import (
     BuildEnded,
     CommandGiven,
     CommandMaster,
     CommandSlaves,
     ConsoleEvent,
+    ListAbilities,
     ListLanes,
     ListPauses,
     ListQueue,
@@ -64,11 +68,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from piwheels.core.database.rows import EndedBuild, PositionRow, ReasonCount
-    from piwheels.core.protocols import FailuresAsked
+    from piwheels.core.database.rows import (
+        EndedBuild,
+        PlaceRow,
+        PositionRow,
+        ProjectData,
+        ReasonCount,
+        TargetRow,
+    )
+    from piwheels.core.protocols import AskWhy, FailuresAsked
     from piwheels.core.states import MasterInfo, MasterStats
     from piwheels.master.gate import Sender
-    from piwheels.master.messages import FleetRequest
+    from piwheels.master.messages import Ability, FleetRequest
     from piwheels.master.ports import Inbox
     from piwheels.master.result import Result
     from piwheels.master.wiring import MasterConfig
@@ -83,6 +94,8 @@ BURST: Final = 100
 #: The most versions of an ABI, builds (or reasons of failures), failures with one reason, and
 #: characters of a log in one answer.
 MAX_QUEUE, MAX_BUILDS, MAX_FAILED, LOG_PART = 1000, 500, 200, 2**19
+#: The most versions of one package whose wheels are explained.
+MAX_WHY: Final = 20
 #: The most days of which failures are counted.
 MAX_DAYS: Final = 36_500
 
@@ -160,13 +173,12 @@ class TheOperator(PausingTask):
                 self._ask_db(requester, convert, method, *arguments(data, self.clock.now()))
             case "LOG":
                 self._log(requester, *data)
-            case "WATCH":
-                self._watch(requester, data)
-            case "UNWATCH":
-                self.consoles.unwatch(requester, data)
-                self._answer(requester, NoData)
+            case "WATCH" | "UNWATCH":
+                self._watch(requester, data, ends=msg == "UNWATCH")
             case "KILL" | "SLEEP" | "SKIP" | "WAKE" | "QUIT":
                 self._command(requester, who, msg, data)
+            case "WHY":
+                self._why(requester, data)
             case "RETRY":
                 self._retry(requester, who, data)
             case "FIRST":
@@ -201,6 +213,45 @@ class TheOperator(PausingTask):
         self._publish_command(
             CommandReport(who, verb, None if all_slaves else slaves, self.clock.now())
         )
+
+    def _why(self, requester: Requester, asked: AskWhy) -> None:
+        """Say for each version, or one, and each target why there is no wheel."""
+        package = canonical(asked.package)
+
+        def then(convert: _Convert) -> Callable[[Result[Any]], None]:
+            return partial(self._answered, requester, convert)
+
+        def with_project(data: ProjectData | None) -> Refused | None:
+            if data is None:
+                return Refused("NOPKG", f"the farm does not know {package}")
+            versions = list(data["releases"])
+            if asked.version:
+                versions = [known_spelling(asked.version, versions)]
+                if versions[0] not in data["releases"]:
+                    return Refused("NOVER", f"the farm does not know {package} {asked.version}")
+            chosen = versions[:MAX_WHY]
+            data["releases"] = {version: data["releases"][version] for version in chosen}
+            left_out = len(versions) - len(chosen)
+            self._db.ask(then(partial(with_targets, data, left_out)), "get_targets")
+            return None
+
+        def with_targets(data: ProjectData, left_out: int, rows: list[TargetRow]) -> None:
+            targets = [Target(*row[:2]) for row in rows if not row.skip]
+            following = partial(with_places, data, left_out, targets)
+            self._db.ask(then(following), "get_places", package, list(data["releases"]))
+
+        def with_places(
+            data: ProjectData, left_out: int, targets: list[Target], rows: list[PlaceRow]
+        ) -> None:
+            places = places_of(rows, targets)
+
+            def answer(abilities: list[Ability]) -> WhyAnswer:
+                release = next((each.release for each in abilities if each.release), "")
+                return WhyAnswer(why(data, targets, places, release), left_out)
+
+            self.ports.ask("fleet", ListAbilities(), then(answer))
+
+        self._ask_db(requester, with_project, "get_project_data", package)
 
     def _retry(self, requester: Requester, who: str, what: Job | RetryAsked) -> None:
         """Have the failed builds of a version, or those with a reason, repeated; or count these."""
@@ -238,7 +289,11 @@ class TheOperator(PausingTask):
 
         self._ask_db(requester, then, "set_urgency", package, version, "first")
 
-    def _watch(self, requester: Requester, slave_id: int) -> None:
+    def _watch(self, requester: Requester, slave_id: int, *, ends: bool) -> None:
+        if ends:
+            self.consoles.unwatch(requester, slave_id)
+            self._answer(requester, NoData)
+            return
         self.consoles.watch(requester, slave_id)
         self._answer(requester, NoData)
         tail = self.tails.get(slave_id)

@@ -108,7 +108,7 @@ def test_every_request_is_answered(me, slave):
         "BUILDS": 5, "LOG": [1, 0], "WATCH": slave.id, "UNWATCH": slave.id, "QUIT": NoData,
         "KILL": [], "SLEEP": [], "SKIP": [], "WAKE": [], "HOSTS": 0, "TARGETS": NoData,
         "POSITION": ["demo", "1.0"], "FAILURES": 7, "FAILED": [7, "unknown", ""],
-        "RETRY": ["demo", "1.0"], "FIRST": ["demo", "1.0"],
+        "RETRY": ["demo", "1.0"], "FIRST": ["demo", "1.0"], "WHY": ["demo", "1.0"],
     }  # fmt: skip
     assert requests.keys() == console.recv.keys()
     for msg, data in requests.items():
@@ -215,6 +215,20 @@ def test_a_version_is_tried_again(farm, db, me, slave):
     assert me.ask("RETRY", ["Demo", "1.0"]) == 1
     assert db.get_all_build_ids() == set()
     assert me.ask("RETRY", ["demo", "1.0"]) == 0
+
+
+def test_consoles_are_told_why_there_is_no_wheel(farm, me, slave):
+    slave.work()
+    slave.built(status=False, log="a.c:1:10: fatal error: ssl.h: No such file or directory\n")
+    me.event("OUTCOME")
+    answer = me.ask("WHY", ["Demo", "1.0"])
+    assert {(line.version, line.abi, line.state) for line in answer.lines} == {
+        ("1.0", "cp311", "failed")
+    }
+    assert answer.left_out == 0
+    assert {line.version for line in me.ask("WHY", ["demo", ""]).lines} == {"1.0", "2.0", "3.0"}
+    assert me.ask("WHY", ["demo", "9"]) == ("REFUSED", "the farm does not know demo 9")
+    assert me.ask("WHY", ["none", "9"]) == ("REFUSED", "the farm does not know none")
 
 
 def test_a_version_is_put_first(db, me):
@@ -499,7 +513,7 @@ def test_a_log_that_decompresses_to_too_much_is_truncated(farm, me):
 
 
 def test_a_bug_at_one_request_is_answered(farm, me, monkeypatch):
-    def buggy(*_):
+    def buggy(*_, **_how):
         raise RuntimeError("a bug")
 
     with monkeypatch.context() as patch:

@@ -20,12 +20,15 @@ from piwheels.console.simulate.inventory import PROJECTS
 from piwheels.console.simulate.queues import Queues
 from piwheels.console.simulate.slaves import Slave, Work, begin_work
 from piwheels.core.codec import NoData
+from piwheels.core.diagnosis import Diagnosis
 from piwheels.core.errors import BadMessage, Refused
 from piwheels.core.protocols import (
+    AskWhy,
     BuildOutcome,
     CommandReport,
     FailureCount,
     FailuresAsked,
+    Job,
     Lane,
     Output,
     Position,
@@ -33,6 +36,8 @@ from piwheels.core.protocols import (
     RetryAsked,
     SlaveEvent,
     TargetState,
+    Why,
+    WhyAnswer,
 )
 from piwheels.core.states import MasterInfo, MasterStats
 from piwheels.core.targets import Target, family
@@ -42,7 +47,7 @@ if TYPE_CHECKING:
 
     from piwheels.console.simulate.boards import Board
     from piwheels.console.simulate.inventory import Project
-    from piwheels.core.protocols import Job
+    from piwheels.core.protocols import WhyState
     from piwheels.core.states import Transition
 
     #: The events that consoles receive.
@@ -60,7 +65,7 @@ TAIL: Final = 2**16
 #: The requests that :meth:`World.answer` answers.
 ANSWERED: Final = (
     "FIGURES", "QUEUE", "BUILDS", "HOSTS", "TARGETS", "POSITION", "FAILURES", "FAILED", "RETRY",
-    "FIRST",
+    "FIRST", "WHY",
 )  # fmt: skip
 _PROJECTS: Final = {project.name: project for project in PROJECTS}
 
@@ -388,6 +393,8 @@ class World:
                 return self._queues.heads(min(data, 1000))
             case "BUILDS":
                 return list(reversed(self.builds))[:data]
+            case "WHY":
+                return self.why(data)
             case "FAILURES":
                 return self.failures()
             case "FAILED":
@@ -473,6 +480,28 @@ class World:
             for target in sorted(self._offered())
             if places[target.abi]
         ]
+
+    def why(self, asked: AskWhy) -> WhyAnswer:
+        """Return for each target whether there is a wheel of a version, or why there is none."""
+        builds = [one for one in self.builds if one.package == asked.package]
+        versions = [asked.version] if asked.version else sorted({one.version for one in builds})
+        lines = []
+        for version in versions[:20]:
+            places = self._queues.find(Job(asked.package, version))
+            last = {one.abi: one for one in builds if one.version == version}
+            for target in sorted(self._offered()):
+                build, place = last.get(target.abi), places[target.abi]
+                state: WhyState = "waiting"
+                text, number = f"waiting, place {place:,}" if place else "waiting", 0
+                if build is not None:
+                    number = build.build_id or 0
+                    state, text = "built", "built"
+                    if build.result == "failed":
+                        state = "failed" if build.counts else "put-off"
+                        text = Diagnosis(build.reason, build.subject).sentence
+                detail = "" if build is None else build.cause
+                lines.append(Why(version, *target, state, text, detail, number))
+        return WhyAnswer(lines, max(0, len(versions) - 20))
 
     def watch(self, number: int, now: datetime) -> Output | None:
         """Follow the log of a slave's builds; return the log so far."""

@@ -101,7 +101,7 @@ class Host(Protocol):
         """Open the log of *build*, by default of the slave's running build."""
 
     def open_why(self, package: str, version: str = "") -> None:
-        """Show why a version waits (``""``: the one of *package* that the console knows of)."""
+        """Show why there is no wheel of a version (``""``: of any) of *package*."""
 
     def open_fleet(self, filter_text: str) -> None:
         """Show the slaves that match a filter."""

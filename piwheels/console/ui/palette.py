@@ -106,7 +106,7 @@ _PLACES: Final = (
     Entry("group", "by abi, rack or os; without: slaves", lambda it, by: it.group(by), "BY"),
     Entry("targets", "the queue of each target", lambda it, _: it.action_targets()),
     Entry("failures", "what has failed, and why", lambda it, _: it.action_failures()),
-    Entry("why", "why a version is where it is in the queues", _why, "NAME VERSION"),
+    Entry("why", "why there is no wheel for a target", _why, "NAME VERSION"),
     Entry("commands", "all commands and their outcomes", lambda it, _: it.action_commands()),
     Entry("help", "keys and symbols", lambda it, _: it.action_help()),
 )  # fmt: skip
