@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 #: The periods, in days, in the sequence in which ``d`` cycles through them.
 _PERIODS: Final = (7, 30, 365, 1)
-#: How often the master is asked.
+#: How often the master is asked for the failures of a month, or fewer days; of more, less often.
 _EVERY: Final = timedelta(seconds=20)
 #: Sort keys, in the sequence in which ``o`` cycles through them; the master's order is the first.
 _SORTS: Final[dict[str, Callable[[FailureCount], object]]] = {
@@ -107,7 +107,7 @@ class FailuresScreen(FarmScreen):
         """Ask the master from time to time."""
         now = self.session.now
         if self._due is None or now >= self._due:
-            self._due = now + _EVERY
+            self._due = now + _EVERY * max(1, self._days // 30)
             if not self.session.ask_newer("FAILURES", self._days, self._got_counts):
                 self._why = "only an attached master that diagnoses failures knows"
             if self._opened is not None:
