@@ -296,7 +296,7 @@ ANSWERS = [
 @pytest.mark.parametrize("size", SIZES)
 def test_why_a_version_waits(snapshot, size):
     stage = queue_stage()
-    stage.master.answers |= {"POSITION": PLACES, "WHY": WhyAnswer(ANSWERS, 0)}
+    stage.master.answers |= {"POSITION": PLACES, "WHY": WhyAnswer(ANSWERS, 3)}
 
     async def story(app, pilot, _calls):
         await pilot.press("colon", *"why", "space", *"lxml", "space", *"6", "full_stop", *"0")
@@ -313,6 +313,7 @@ def test_why_a_version_waits(snapshot, size):
         second = body(app, "#why", "#why")
         assert "has waited since 13:00" in second
         assert "xml.h: No such file" in second
+        assert "3 older versions not shown" in second
         assert first == snapshot
         await pilot.press("escape")
         assert not isinstance(app.screen, Dialog)

@@ -16,6 +16,7 @@ from piwheels.console.ui.widgets.line_list import Column, LineList
 from piwheels.console.ui.widgets.panel import Panel
 from piwheels.core.protocols import AskWhy, Job, Why
 from piwheels.core.targets import FIRST
+from piwheels.core.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,6 +90,9 @@ class WhyScreen(Dialog[None]):
             return
         if answer is not None:
             self._answers = answer.lines
+            if answer.left_out:
+                older = f"{counted(answer.left_out, 'older version')} not shown"
+                self.query_one("#why").border_subtitle = older
             self._show("no target of this farm, or no version")
         elif not why.startswith(NOT_UNDERSTOOD) or not self._known:
             self._refused = why
