@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 #: The class of failures that say which Pythons a release is for.
 _OTHER_PYTHON: Final = "python-too-old"
-#: How many recipes that failed are named.
+#: How many settings of recipes that failed are named.
 _NAMED: Final = 8
 
 
@@ -152,7 +152,7 @@ def _advice(build: ProjectBuild, debian: str) -> str:
 def _also(builds: Sequence[ProjectBuild], shown: ProjectBuild) -> Iterator[str]:
     """Yield which recipes have failed, too."""
     recipes = [each["recipe"] for each in builds if each["recipe"] and each is not shown]
-    tried = dict.fromkeys(" and ".join(recipe_words(each)) for each in recipes)
+    tried = dict.fromkeys(words for each in recipes for words in recipe_words(each))
     if tried:
         yield f"also tried {', '.join(list(tried)[:_NAMED])}"
 
@@ -161,8 +161,8 @@ def _follows(last: ProjectBuild, place: Place | None) -> Iterator[str]:
     """Yield what follows the *last* build."""
     following = last["next"]
     if following is not None:
-        words = " and ".join(recipe_words(following["recipe"]))
-        how = f" {words}" if words else ""
+        words = ", ".join(recipe_words(following["recipe"]))
+        how = f" ({words})" if words else ""
         if place is not None:
             yield f"{_waiting(place)}, to be tried again{how}"
         elif following["due"] is None:
