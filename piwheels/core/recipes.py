@@ -187,6 +187,12 @@ def _toml(value: Any) -> str:
     return str(int(value) if value == int(value) else value)
 
 
+def recipe_phrase(content: Mapping[str, Any] | None) -> str:
+    """Return what a stored recipe changes, after a verb: ``with cython<3``; ``""``: nothing."""
+    text = "; ".join(recipe_words(content))
+    return text if not text or text.startswith("with ") else f"({text})"
+
+
 def _project(requirement: str) -> str:
     match = re.match(r"\s*([A-Za-z0-9._-]+)", requirement)
     return canonicalize_name(match[1]) if match else requirement

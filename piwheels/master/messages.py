@@ -28,6 +28,7 @@ from piwheels.core.states import (
     Count,
     Filename,
     FileState,
+    LongText,
     MasterInfo,
     MasterStats,
     Package,
@@ -491,6 +492,31 @@ class TargetsSeen(Message):
 
 
 @dataclass(frozen=True)
+class SlaveSuspended(Message):
+    """A slave gets no work, for this *reason*."""
+
+    slave_id: Count
+    label: Text
+    reason: LongText
+
+
+@dataclass(frozen=True)
+class RowFailed(Message):
+    """*slaves* in a row failed to build a version for a target: the farm is at fault.
+
+    *reason* is the code of the last failure's class, *sentence* what to do about it.
+    """
+
+    package: Package
+    version: Version
+    platform: Tag
+    abi: Tag
+    slaves: list[Text]
+    reason: Text
+    sentence: LongText
+
+
+@dataclass(frozen=True)
 class TransfersCounted(Message):
     """The *open* transfers with their *missing* bytes; the *ended* ones, by result.
 
@@ -526,6 +552,8 @@ MonitorMessage = (
     | DiskSpace
     | FleetSeen
     | TargetsSeen
+    | SlaveSuspended
+    | RowFailed
     | TransfersCounted
     | PagesPending
     | UpstreamSeen

@@ -11,7 +11,6 @@ from piwheels.core.database.recipes import readable
 from piwheels.core.database.rows import (
     BuildRow,
     EndedBuild,
-    FailedBuild,
     Lease,
     PlaceRow,
     PositionRow,
@@ -19,7 +18,9 @@ from piwheels.core.database.rows import (
     ReasonCount,
     TargetRow,
 )
+from piwheels.core.database.upstream import requirement
 from piwheels.core.errors import Refused, Rejected
+from piwheels.core.pythons import REFUSALS, excluded_by, supports
 from piwheels.core.states import MAX_URL, Attempt, Fetch, Pending, Trial
 from piwheels.core.targets import Target
 from piwheels.core.text import clean_lines
@@ -205,10 +206,10 @@ class Builds(Client):
 
     def get_failures(
         self, reason: str, subject: str | None, since: datetime, limit: int = 100
-    ) -> list[FailedBuild]:
-        """Return the failures of :meth:`count_reason`, newest first."""
+    ) -> list[EndedBuild]:
+        """Return the builds of :meth:`count_reason`, newest first."""
         rows = self._rows("get_failures", *_of_reason(reason, subject), since, limit)
-        return [FailedBuild(*row) for row in rows]
+        return [EndedBuild(*row) for row in rows]
 
     def retry_reason(self, reason: str, subject: str | None, since: datetime) -> list[str]:
         """Have the failures of :meth:`count_reason` built again, with all attempts before them.
@@ -363,7 +364,20 @@ def _as_json(build: BuildState) -> dict[str, Any]:
         "recipe": build.recipe.to_map(),
         "keeps": build.keeps.to_map(),
         "retry": None if retry is None else _retry_as_json(retry),
+        **requirement(_learned(build)),
     }
+
+
+def _learned(build: BuildState) -> str | None:
+    """Return the Requires-Python for which pip has refused *build*; ``None``: it has not.
+
+    Only a final failure says it for other Pythons, too.
+    """
+    found = build.diagnosis
+    is_refused = build.final and not build.status and any(each in found.cause for each in REFUSALS)
+    if not is_refused or supports(excluded_by(found.subject), build.abi_tag):
+        return None
+    return found.subject
 
 
 def _retry_as_json(retry: Retry) -> dict[str, Any]:

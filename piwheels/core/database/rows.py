@@ -6,7 +6,7 @@ They pass between the master's tasks only, never to another process.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple, NotRequired, TypedDict
+from typing import Any, Final, NamedTuple, TypedDict
 
 from piwheels.core.recipes import Recipe  # noqa: TC001 (the schema of a call)
 
@@ -190,18 +190,6 @@ class ReasonCount(NamedTuple):
     packages: int
 
 
-class FailedBuild(NamedTuple):
-    """A failure that stands, and its *cause*: the decisive line of its log."""
-
-    build_id: int
-    package: str
-    version: str
-    platform: str
-    abi_tag: str
-    built_at: datetime
-    cause: str
-
-
 class StandingFailure(NamedTuple):
     """A failure that stands, of a build with *recipe*.
 
@@ -261,15 +249,17 @@ class ProjectRecipe(TypedDict):
 class ProjectBuild(TypedDict):
     """One attempt to build a release.
 
-    *fetched* is the number of files that it fetched; *refused* are the addresses, or ``HOST:PORT``,
-    that the proxy of its slave refused. A failure with a *retry_at* needs a second opinion: from
-    another slave, or from its own at that time; *next* is another attempt that the farm plans. The
-    diagnosis and the recipe are as in :class:`BuildRow`.
+    *label* is the name of its slave, *fetched* the number of files that it fetched; *refused* are
+    the addresses, or ``HOST:PORT``, that the proxy of its slave refused. A failure with a
+    *retry_at* needs a second opinion: from another slave, or from its own at that time; *next* is
+    another attempt that the farm plans. The diagnosis and the recipe are as in
+    :class:`BuildRow`.
     """
 
     build_id: int
     abi_tag: str
     platform: str
+    label: str
     status: bool
     built_at: datetime
     retry_at: datetime | None
@@ -308,9 +298,9 @@ class ProjectFile(TypedDict):
 class ProjectRelease(TypedDict):
     """One release of a project, with its builds (oldest first) and its files (by name).
 
-    A *quarantined* release has no files here. Its *requires_python* (``None``: unknown) leaves out
-    the *excluded* ABIs. *yanked_upstream*: upstream has yanked it, and not an
-    operator of this farm.
+    A *quarantined* release has no files here. *yanked_upstream*: upstream has yanked it, and not an
+    operator of this farm. *excluded* are the ABIs of the farm that *requires_python* (``None``:
+    unknown) excludes; *skip* is its reason, too, if these are all.
     """
 
     released: datetime
@@ -319,8 +309,8 @@ class ProjectRelease(TypedDict):
     yanked_upstream: bool
     skip: str
     quarantined: bool
-    requires_python: NotRequired[str | None]
-    excluded: NotRequired[list[str]]
+    requires_python: str | None
+    excluded: list[str]
     builds: list[ProjectBuild]
     files: dict[str, ProjectFile]
 
@@ -335,6 +325,7 @@ class ProjectData(TypedDict):
     description: str
     status: str
     skip: str
+    recipe: ProjectRecipe | None
     releases: dict[str, ProjectRelease]
 
 
@@ -361,6 +352,8 @@ class UpstreamVersion(NamedTuple):
     *removed* are source distributions. *yanked* and *quarantined* are unchanged if ``None``.
     *deleted*: upstream has removed it. *uploaded* is its upload time, if upstream says it. *wheels*
     is ``pure`` if upstream has a wheel of it for any machine, ``native`` if it has other wheels.
+    *requires_python* is the specifier of its source distributions (``None``: unknown), and *digest*
+    changes with any of them (``""``: unknown).
     """
 
     package: str
@@ -374,6 +367,8 @@ class UpstreamVersion(NamedTuple):
     deleted: bool = False
     uploaded: datetime | None = None
     wheels: str = ""
+    requires_python: str | None = None
+    digest: str = ""
 
 
 class KnownVersion(NamedTuple):

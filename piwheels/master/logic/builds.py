@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.codec import NoData
+from piwheels.core.debian.contents import release_of
 from piwheels.core.recipes import PLAIN
 from piwheels.core.states import BuildState, Pending, Phase, Retry, TransferState
 from piwheels.core.words import duration_text
@@ -29,6 +30,7 @@ from piwheels.master.logic.effects import (
     ReleaseLease,
     Reply,
     ReportPause,
+    ReportRow,
     SaveQuarantines,
     SlaveEffect,
     TakeBack,
@@ -47,7 +49,6 @@ from piwheels.master.logic.slave_state import (
     memory_of,
     move,
     recipe_features,
-    release_of,
 )
 
 if TYPE_CHECKING:
@@ -199,6 +200,9 @@ class Builds(Sessions):
         if not build.counts and build.retry is not None:
             text = f"failed to build {intake}, which does not count: {why}"
             effects.append(Warn(build.slave_id, intake.label, text + _what_follows(build.retry)))
+            row = cures.farm_row(build.retry.attempt)
+            if len(cures.farm_row(build.attempt)) < cures.SLAVES <= len(row):
+                effects.append(ReportRow(build, row))
         return [*effects, *self._report_fitness(intake, instant)]
 
     def _place(self, slave: SlaveState | None, intake: Intake, now: float) -> cures.Place:
@@ -209,7 +213,7 @@ class Builds(Sessions):
         return place._replace(
             others=self._has_others(slave, now),
             timeout=slave.build_timeout,
-            release=release_of(slave),
+            release=release_of(slave.os_version),
         )
 
     def place_of(self, target: Target) -> cures.Place:
@@ -224,7 +228,7 @@ class Builds(Sessions):
             False,
             frozenset().union(*map(recipe_features, able)),
             max(map(memory_of, able), default=0),
-            release=next(filter(None, map(release_of, able)), ""),
+            release=next(filter(None, (release_of(each.os_version) for each in able)), ""),
         )
 
     def _report_fitness(self, intake: Intake | None, instant: Instant) -> list[SlaveEffect]:
