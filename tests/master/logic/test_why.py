@@ -30,7 +30,8 @@ def build(number, reason="", subject="", **changes):
 def ask(*builds, targets=(PI,), places=None, debian="", status="active", project_skip="", **about):
     release = {
         "released": AT, "yanked": False, "yank_reason": "", "yanked_upstream": False, "skip": "",
-        "quarantined": False, "builds": list(builds), "files": {}, **about,
+        "quarantined": False, "requires_python": None, "excluded": [], "builds": list(builds),
+        "files": {}, **about,
     }  # fmt: skip
     data = {
         "name": "foo", "description": "", "status": status, "skip": project_skip,
@@ -64,6 +65,11 @@ HEADER = "failed: missing header: install the package that has the header portau
         ({"status": "quarantined"}, "quarantined", "quarantined upstream"),
         (
             {"excluded": ["cp311"], "requires_python": ">=3.12"},
+            "not-for-python",
+            "not for this Python (requires >=3.12)",
+        ),
+        (
+            {"excluded": ["cp311"], "requires_python": ">=3.12", "skip": "not for these Pythons"},
             "not-for-python",
             "not for this Python (requires >=3.12)",
         ),
