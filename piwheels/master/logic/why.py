@@ -10,6 +10,7 @@ from piwheels.core.debian.contents import packages_for
 from piwheels.core.diagnosis import Diagnosis
 from piwheels.core.errors import one_line
 from piwheels.core.protocols import Why
+from piwheels.core.pythons import sentence
 from piwheels.core.recipes import recipe_words
 from piwheels.core.targets import FIRST, Target
 from piwheels.core.wheels.serving import serves
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 #: The class of failures that say which Pythons a release is for.
 _OTHER_PYTHON: Final = "python-too-old"
-#: How many recipes that failed are named.
+#: How many settings of recipes that failed are named.
 _NAMED: Final = 8
 
 
@@ -102,12 +103,12 @@ def _of_target(  # noqa: PLR0917
             return _Answer("built", f"built: {name}", "", about["files"][name]["build_id"])
     if about["quarantined"] or data["status"] == "quarantined":
         return _Answer("quarantined", "quarantined upstream")
+    if target.abi in about["excluded"]:  # if these are all, it is a reason to skip the release, too
+        return _Answer("not-for-python", _other_python(about["requires_python"]))
     if (skip := about["skip"] or data["skip"]) == BINARY_ONLY:
         return _Answer("only-wheels", "only wheels upstream: no source distribution")
     if skip:
         return _Answer("skipped", f"skipped: {skip}")
-    if target.abi in about.get("excluded", ()):
-        return _Answer("not-for-python", _other_python(about.get("requires_python")))
     if place is not None and place.builder:
         return _Answer("building", f"building on {place.builder}")
     builds = [
@@ -143,8 +144,8 @@ def _diagnosis(build: ProjectBuild) -> Diagnosis:
 
 def _advice(build: ProjectBuild, debian: str) -> str:
     found = _diagnosis(build)
-    sentence = found.sentence.removesuffix(".")
-    text = f"{found.about.title}: {sentence[:1].lower()}{sentence[1:]}"
+    advice = found.sentence.removesuffix(".")
+    text = f"{found.about.title}: {advice[:1].lower()}{advice[1:]}"
     packages = packages_for(found.reason, found.subject, debian) if debian else []
     return f"{text} (apt install {packages[0]})" if packages else text
 
@@ -152,7 +153,7 @@ def _advice(build: ProjectBuild, debian: str) -> str:
 def _also(builds: Sequence[ProjectBuild], shown: ProjectBuild) -> Iterator[str]:
     """Yield which recipes have failed, too."""
     recipes = [each["recipe"] for each in builds if each["recipe"] and each is not shown]
-    tried = dict.fromkeys(" and ".join(recipe_words(each)) for each in recipes)
+    tried = dict.fromkeys(words for each in recipes for words in recipe_words(each))
     if tried:
         yield f"also tried {', '.join(list(tried)[:_NAMED])}"
 
@@ -161,8 +162,8 @@ def _follows(last: ProjectBuild, place: Place | None) -> Iterator[str]:
     """Yield what follows the *last* build."""
     following = last["next"]
     if following is not None:
-        words = " and ".join(recipe_words(following["recipe"]))
-        how = f" {words}" if words else ""
+        words = ", ".join(recipe_words(following["recipe"]))
+        how = f" ({words})" if words else ""
         if place is not None:
             yield f"{_waiting(place)}, to be tried again{how}"
         elif following["due"] is None:
@@ -183,4 +184,4 @@ def _waiting(place: Place | None) -> str:
 
 
 def _other_python(requires: str | None) -> str:
-    return f"not for this Python (requires {requires})" if requires else "not for this Python"
+    return sentence(requires) if requires else "not for this Python"

@@ -30,7 +30,8 @@ def build(number, reason="", subject="", **changes):
 def ask(*builds, targets=(PI,), places=None, debian="", status="active", project_skip="", **about):
     release = {
         "released": AT, "yanked": False, "yank_reason": "", "yanked_upstream": False, "skip": "",
-        "quarantined": False, "builds": list(builds), "files": {}, **about,
+        "quarantined": False, "requires_python": None, "excluded": [], "builds": list(builds),
+        "files": {}, **about,
     }  # fmt: skip
     data = {
         "name": "foo", "description": "", "status": status, "skip": project_skip,
@@ -64,6 +65,11 @@ HEADER = "failed: missing header: install the package that has the header portau
         ({"status": "quarantined"}, "quarantined", "quarantined upstream"),
         (
             {"excluded": ["cp311"], "requires_python": ">=3.12"},
+            "not-for-python",
+            "not for this Python (requires >=3.12)",
+        ),
+        (
+            {"excluded": ["cp311"], "requires_python": ">=3.12", "skip": "not for these Pythons"},
             "not-for-python",
             "not for this Python (requires >=3.12)",
         ),
@@ -129,10 +135,14 @@ def test_the_reason_is_that_of_the_last_failure_that_counts_and_has_no_recipe():
         build(5, "compile-error", recipe=OLD),
         build(6, "disk-full", counts=False),
     ]
+    both = Recipe(constraints=("setuptools<58",), apt=("x-dev",)).to_map()
+    builds.append(build(7, "compile-error", recipe=both))
     (found,) = ask(*builds)
-    assert found.text == f"{HEADER}; also tried with cython<3, with setuptools<58"
+    assert found.text == (
+        f"{HEADER}; also tried with cython<3, with setuptools<58, Debian packages: x-dev"
+    )
     assert found.build_id == 2
-    (found,) = ask(*builds[2:])
+    (found,) = ask(*builds[2:-1])
     assert (found.build_id, found.text.partition("; also tried ")[2]) == (5, "with cython<3")
 
 
@@ -143,12 +153,12 @@ def test_the_reason_is_that_of_the_last_failure_that_counts_and_has_no_recipe():
         (
             {"due": AT, "attempt": 1, "recipe": OLD},
             None,
-            f"to be tried again at {AT_TEXT} with setuptools<58",
+            f"to be tried again at {AT_TEXT} (with setuptools<58)",
         ),
         (
             {"due": AT, "attempt": 1, "recipe": OLD},
             Place(2, 4),
-            "waiting, second of 4 in the queue, to be tried again with setuptools<58",
+            "waiting, second of 4 in the queue, to be tried again (with setuptools<58)",
         ),
         (
             {"due": None, "attempt": 9, "recipe": None},
