@@ -41,6 +41,11 @@ BEGIN
             USING DETAIL = format('%s was published with other bytes before it was removed', foreign_name);
     END IF;
 
+    -- Its source says for which Pythons it is, unless upstream has said it.
+    UPDATE versions SET requires_python = build ->> 'requires_python', excluded = (build ->> 'excluded')::bigint
+        WHERE package = the_package AND version = the_version
+        AND requires_python IS NULL AND (build ->> 'excluded')::bigint <> 0;
+
     INSERT INTO builds (
         package, version, platform, abi_tag, status, built_by, label, owner, final, reason, subject, cause, counts, recipe_id,
         duration

@@ -33,7 +33,7 @@ UNTRIED = {"installs": None, "imports": None, "trial_why": "", "connects": "", "
 def release(files=(), builds=(), **changes):
     values = {
         "released": NOW, "yanked": False, "yank_reason": "", "yanked_upstream": False,
-        "skip": "", "quarantined": False,
+        "skip": "", "quarantined": False, "requires_python": None, "excluded": [],
     }  # fmt: skip
     made = {
         name: {

@@ -193,4 +193,9 @@ def test_a_success_needs_each_module_and_a_good_end():
     late = json.dumps(REPORT | {"said": said, "ended": "late"}).encode()
     assert verdict(["a", "b"], late) == Verdict(False, "after the import: it did not end in time")
     seen = json.dumps(REPORT | {"said": said, "connects": True, "starts": True}).encode()
+    said = [json.dumps(words) for words in (["import", "_a"], ["no", "x"], ["import", "b"])]
+    private = {**REPORT, "said": [*said, '["yes"]']}
+    assert verdict(["_a", "b"], json.dumps(private).encode()) == Verdict(False, "_a: x")
+    private["said"][3] = '["no", "y"]'  # what people import comes first
+    assert verdict(["_a", "b"], json.dumps(private).encode()) == Verdict(False, "b: y")
     assert verdict(["a", "b"], seen) == Verdict(True, "", UNSEEN, UNSEEN)

@@ -16,7 +16,9 @@ from piwheels.core.database.rows import (
     Quarantine,
     TargetRow,
 )
+from piwheels.core.database.upstream import requirement
 from piwheels.core.errors import BadMessage, Refused, Rejected
+from piwheels.core.pythons import REFUSALS, excluded_by, supports
 from piwheels.core.recipes import PLAIN, Recipe
 from piwheels.core.states import MAX_URL, Attempt, Fetch, Pending, Trial
 from piwheels.core.targets import Target
@@ -319,7 +321,20 @@ def _as_json(build: BuildState) -> dict[str, Any]:
         "recipe": build.recipe.to_map(),
         "keeps": build.keeps.to_map(),
         "retry": None if retry is None else _retry_as_json(retry),
+        **requirement(_learned(build)),
     }
+
+
+def _learned(build: BuildState) -> str | None:
+    """Return the Requires-Python for which pip has refused *build*; ``None``: it has not.
+
+    Only a final failure says it for other Pythons, too.
+    """
+    found = build.diagnosis
+    is_refused = build.final and not build.status and any(each in found.cause for each in REFUSALS)
+    if not is_refused or supports(excluded_by(found.subject), build.abi_tag):
+        return None
+    return found.subject
 
 
 def _retry_as_json(retry: Retry) -> dict[str, Any]:

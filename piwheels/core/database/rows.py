@@ -241,7 +241,8 @@ class ProjectRelease(TypedDict):
     """One release of a project, with its builds (oldest first) and its files (by name).
 
     A *quarantined* release has no files here. *yanked_upstream*: upstream has yanked it, and not an
-    operator of this farm.
+    operator of this farm. *excluded* are the ABIs of the farm that *requires_python* (``None``:
+    unknown) excludes; *skip* is its reason, too, if these are all.
     """
 
     released: datetime
@@ -250,6 +251,8 @@ class ProjectRelease(TypedDict):
     yanked_upstream: bool
     skip: str
     quarantined: bool
+    requires_python: str | None
+    excluded: list[str]
     builds: list[ProjectBuild]
     files: dict[str, ProjectFile]
 
@@ -290,6 +293,8 @@ class UpstreamVersion(NamedTuple):
     *removed* are source distributions. *yanked* and *quarantined* are unchanged if ``None``.
     *deleted*: upstream has removed it. *uploaded* is its upload time, if upstream says it. *wheels*
     is ``pure`` if upstream has a wheel of it for any machine, ``native`` if it has other wheels.
+    *requires_python* is the specifier of its source distributions (``None``: unknown), and *digest*
+    changes with any of them (``""``: unknown).
     """
 
     package: str
@@ -303,6 +308,8 @@ class UpstreamVersion(NamedTuple):
     deleted: bool = False
     uploaded: datetime | None = None
     wheels: str = ""
+    requires_python: str | None = None
+    digest: str = ""
 
 
 class KnownVersion(NamedTuple):

@@ -86,8 +86,10 @@ def next_attempt(
         return None
     if PROJECT in attempt.tried and PLAINLY not in attempt.tried:
         return _retry(attempt, PLAINLY, PLAIN)  # what worked for another version may do harm
-    for step, cure in _cures(diagnosis, place):
-        merged = recipe.merged(cure)
+    for step, cure in _cures(diagnosis, recipe, place):
+        # Older tools than those of the time of the release.
+        base = recipe._replace(release_plus=None) if cure.constraints else recipe
+        merged = base.merged(cure)
         if step not in attempt.tried and merged != recipe and merged.features <= place.features:
             return _retry(attempt, step, merged)
     looks = attempt.tried.count(LOOK)
@@ -140,9 +142,11 @@ def _repeated(diagnosis: Diagnosis, recipe: Recipe, attempt: Attempt, place: Pla
     return _retry(attempt, f"{AT}{place.label}", following, delay)
 
 
-def _cures(diagnosis: Diagnosis, place: Place) -> Iterator[tuple[str, Recipe]]:
+def _cures(diagnosis: Diagnosis, recipe: Recipe, place: Place) -> Iterator[tuple[str, Recipe]]:
     """Yield the cures that may help, the most likely first, with the names of their steps."""
     reason, subject = diagnosis.reason, diagnosis.subject
+    # A wheel that a recipe has made, and that does not work, asks for another one.
+    misled = reason == "wheel-refused" and recipe != PLAIN
     if reason in _LACKS:
         for package in packages_for(reason, subject, place.release)[:2]:
             yield f"apt {package}", Recipe(apt=(package,))
@@ -150,8 +154,8 @@ def _cures(diagnosis: Diagnosis, place: Place) -> Iterator[tuple[str, Recipe]]:
         yield f"requires {subject}", Recipe(requires=(subject,))
     if reason == "tools-too-new" and "<" in subject:
         yield subject, Recipe(constraints=(subject,))
-    if reason in _SUSPECTS:
+    if reason in _SUSPECTS or misled:
         yield _AS_RELEASED
-    if reason == "tools-too-new":
+    if reason == "tools-too-new" or misled:
         for older in _OLDER:
             yield older, Recipe(constraints=(older,))

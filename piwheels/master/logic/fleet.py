@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.errors import BadMessage, one_line
 from piwheels.core.protocols import Built, Rejection, SlaveOutput
+from piwheels.core.recipes import PLAIN
 from piwheels.core.states import Phase, SlaveInfo, SlaveState, TransferState
 from piwheels.core.transfers import MIN_RATE
 from piwheels.core.words import size_text
@@ -315,12 +316,17 @@ class Fleet(Builds):
         if slave.build_began is None or "SKIP" in slave.commands:
             return [*self._drop_build(slave, instant), *self._reply(slave, instant, "DONE")]
         took = instant.now - slave.build_began.now
-        if took > slave.build_timeout.total_seconds() + GRACE:
+        limit = max(slave.build_timeout, self._recipe_timeout(slave))
+        if took > limit.total_seconds() + GRACE:
             # The slave should have ended the build. It counts as failed; otherwise it would be
             # repeated for ever.
             duration = timedelta(seconds=took)
             return self._begin_intake(slave, Built(False, duration, _TOO_LONG, files=[]), instant)
         return self._reply(slave, instant, "CONT")
+
+    def _recipe_timeout(self, slave: SlaveState) -> timedelta:
+        recipe = slave.build.recipe if slave.build is not None else PLAIN
+        return recipe.timeout or timedelta(0)
 
     def do_built(self, slave: SlaveState, instant: Instant) -> list[SlaveEffect]:
         """Begin or continue the intake of a finished build. Its slave waits for the reply."""

@@ -123,7 +123,8 @@ class ReleaseBlock(NamedTuple):
 
     *state* is one of: built, failed, waiting, skipped, quarantined.
     *yank_reason* and *skip* are ``""`` without a reason. *yanked_by* says who yanked it.
-    *marks* are the ABIs with builds, each with whether the last build succeeded.
+    *marks* are the ABIs with builds, each with whether the last build succeeded. *excluded* says
+    for which ABIs of the farm it is not (``""``: for all).
     """
 
     version: str
@@ -136,6 +137,7 @@ class ReleaseBlock(NamedTuple):
     files: list[FileLine]
     builds: list[BuildLine]
     marks: list[tuple[str, bool]]
+    excluded: str
 
 
 class Recent(NamedTuple):
@@ -361,7 +363,9 @@ def _release_block(
         state = "built"
     elif skip:
         state = "skipped"
-    elif any(not build["status"] for build in builds):
+    elif any(
+        not build["status"] and build["abi_tag"] not in release["excluded"] for build in builds
+    ):
         state = "failed"
     else:
         state = "waiting"
@@ -375,8 +379,19 @@ def _release_block(
         skip=skip,
         files=[_file_line(name, file) for name, file in sorted(release["files"].items())],
         builds=[_build_line(build, logs, fetches) for build in builds],
-        marks=[(abi, build["status"]) for abi, build in _last_builds(release).items()],
+        marks=[
+            (abi, build["status"])
+            for abi, build in _last_builds(release).items()
+            if build["status"] or build["abi_tag"] not in release["excluded"]
+        ],
+        excluded=_excluded_text(release),
     )
+
+
+def _excluded_text(release: ProjectRelease) -> str:
+    if not release["excluded"]:
+        return ""
+    return f"not for {', '.join(release['excluded'])} (requires {release['requires_python']})"
 
 
 def _file_line(name: str, file: ProjectFile) -> FileLine:

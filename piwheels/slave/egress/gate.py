@@ -23,7 +23,7 @@ from piwheels.slave.egress.ledger import Ledger
 from piwheels.slave.egress.mirror import LIMITS, Mirror, Upstream
 from piwheels.slave.egress.proxy import Proxy
 from piwheels.slave.egress.rules import allowances
-from piwheels.slave.egress.selection import selection
+from piwheels.slave.egress.selection import oldest_tools, selection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -184,8 +184,11 @@ class Network:
         self._gate = Gate(self._mirror, self._ledger, self._access, own=own)
         return self._gate
 
-    def hide_later(self, version: str) -> None:
-        """Hide what was uploaded too late after the *version* to build, by the recipe."""
+    def hide_later(self, version: str, python: str) -> None:
+        """Hide what was uploaded too late after the *version* to build, by the recipe.
+
+        *python* is the version to build for, such as ``"311"``.
+        """
         if self._recipe.release_plus is None:
             return
         released = self._mirror.released(self._package, Version(version))
@@ -193,8 +196,9 @@ class Network:
             what = f"the index does not say when {self._package} {version} was uploaded"
             self._note(f"{what}: the build gets what is newer, too")
             return
-        latest, before = released + self._recipe.release_plus, self._recipe.before
-        before = min(latest, before or latest)
+        latest = max(released + self._recipe.release_plus, oldest_tools(python))
+        before = min(latest, self._recipe.before or latest)
+        self._note(f"the build requires nothing uploaded after {before:%Y-%m-%d %H:%M}")
         self._mirror.selection = self._mirror.selection._replace(before=before)
 
     def source(self, version: str, folder: Path) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -16,6 +16,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from piwheels.core.recipes import Recipe
+
+
+#: The oldest tools for a build as of its release, by the minor version of Python 3 from which on
+#: they count. pip needs setuptools of 2019, and what is older than Python 3.12 and later does not
+#: run there, since these have no distutils: their own first releases.
+_OLDEST: Final = {
+    0: datetime(2021, 1, 1, tzinfo=UTC),
+    12: datetime(2023, 10, 2, tzinfo=UTC),
+    13: datetime(2024, 10, 7, tzinfo=UTC),
+    14: datetime(2025, 10, 7, tzinfo=UTC),
+}
 
 
 class Selection(NamedTuple):
@@ -69,6 +80,11 @@ def selection(package: str, recipe: Recipe) -> Selection:
     own = canonical(package)
     constraints.pop(own, None)
     return Selection(own, constraints, recipe.before)
+
+
+def oldest_tools(python: str) -> datetime:
+    """Return the time of the oldest tools that run on *python*, such as ``"311"``."""
+    return max(time for minor, time in _OLDEST.items() if minor <= int(python[1:] or 0))
 
 
 def version_of(filename: str, project: str) -> Version | None:

@@ -100,7 +100,7 @@ def _judge(
     modules: Sequence[str], results: dict[str, list[str]], ended: object
 ) -> tuple[bool | None, str]:
     needs: dict[str, None] = {}
-    for module in modules:
+    for module in sorted(modules, key=lambda name: name.startswith("_")):  # public ones first
         match results.get(module):
             case ["yes"]:
                 pass

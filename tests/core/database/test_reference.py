@@ -187,6 +187,7 @@ CALLS = [
     Call("get_package_aliases", ("foo",), ["Foo"]),
     Call("get_version_skip", ("foo", "1.0"), ""),
     Call("get_version_skip", ("foo", "9"), None),
+    Call("get_requirements", ([("foo", "1.0"), ("foo", "9")],), {}),
     Call("get_versions_deleted", ("foo",), set()),
     Call("get_pypi_serial", (), 0),
     # ABIs, the queue, builds

@@ -3,6 +3,7 @@
 import pytest
 
 from build_network import Client, Index
+from piwheels.core.recipes import PLAIN
 from piwheels.slave.egress.gate import Egress, Network
 
 
@@ -18,13 +19,14 @@ def proxy(tmp_path):
     """Return a function that opens the proxy of a build."""
     networks = []
 
-    def make(url, **options):
+    def make(url, recipe=PLAIN, **options):
         folder = tmp_path / "files"
         folder.mkdir(exist_ok=True)
         notes = []
         network = Network(
-            Egress(**{"settings": {}, "index": url} | options), None, (), folder, notes.append
-        )
+            Egress(**{"settings": {}, "index": url} | options), None, (), folder, notes.append,
+            recipe=recipe,
+        )  # fmt: skip
         networks.append(network)
         return Client(network, notes)
 

@@ -12,6 +12,7 @@ from helpers import patience
 from hostile.proxying import CASES
 from piwheels.core import fetching
 from piwheels.core.fetching import Limits, nearness
+from piwheels.core.recipes import Recipe
 from piwheels.slave.egress import ledger, mirror
 from piwheels.slave.egress import proxy as module
 
@@ -238,6 +239,21 @@ def test_an_allowed_name_does_not_lead_to_this_machine(index, proxy, monkeypatch
         peer.settimeout(patience(20))
         assert b"502" in peer.recv(65536)
     assert not index.asked
+
+
+@pytest.mark.parametrize("is_allowed", [True, False])
+def test_a_host_of_a_recipe_does_not_lead_to_this_network(index, proxy, monkeypatch, is_allowed):
+    connected = socket.create_connection
+    place = "Intranet.example:" + index.url.rstrip("/").rpartition(":")[2]
+    allowed = {place.lower()} if is_allowed else set()
+    client = proxy("", Recipe(hosts=(place, "b.example")), allowed=allowed)
+    local = lambda place, *rest: connected(("127.0.0.1", place[1]), *rest)  # noqa: E731
+    monkeypatch.setattr(socket, "create_connection", local)
+    monkeypatch.setattr(module, "nearness", lambda _: 1)  # a private address
+    with connected(("127.0.0.1", client.port)) as peer:
+        peer.sendall(f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n\r\n".encode())
+        peer.settimeout(patience(20))
+        assert (b"200 OK" if is_allowed else b"one of this network") in peer.recv(65536)
 
 
 def test_connections_go_through_the_proxy_of_the_slave(index, proxy):

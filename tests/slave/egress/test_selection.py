@@ -6,7 +6,7 @@ import pytest
 from packaging.version import Version
 
 from piwheels.core.recipes import PLAIN, Recipe
-from piwheels.slave.egress.selection import is_source, selection, version_of
+from piwheels.slave.egress.selection import is_source, oldest_tools, selection, version_of
 
 YEAR = datetime(2021, 1, 1, tzinfo=UTC)
 FILES = {
@@ -42,6 +42,11 @@ def test_files_uploaded_later_are_left_out_if_the_page_says_so():
     assert choice.has_undated(PAGE, "cython")
     assert not choice.has_undated({"files": PAGE["files"][:4]}, "cython")
     assert not selection("demo", PLAIN).has_undated(PAGE, "cython")
+
+
+def test_tools_must_run_on_their_python():
+    years = {"39": 2021, "311": 2021, "312": 2023, "313": 2024, "399": 2025}
+    assert {python: oldest_tools(python).year for python in years} == years
 
 
 @pytest.mark.parametrize("package", ["Cython", "CYTHON"])

@@ -39,6 +39,8 @@ RULES: Final = (
     Rule("note-lost", "lost", "piwheels: ", r"the build was lost, because its supervisor was killed", "", NOTE, 1, "note"),
     Rule("note-unreachable", "index-unreachable", "piwheels: ",
          r"piwheels: this slave cannot reach the index: (.*)", "{0}", UNREACHABLE, 1, "note"),
+    Rule("note-hash", "hash-mismatch", "piwheels: asked for ",
+         r"piwheels: asked for \S+: refused \(its \w+ is not the one that the index lists", "", NOTE, 1, "note"),
     Rule("note-refused", "network-denied", "piwheels: asked for ",
          r"piwheels: asked for (\S+): refused", host, LIKELY, 0.7, "note"),
     Rule("note-supervision", "slave-broken", "piwheels: ", r"the build could not be supervised: (.*)", "{0}", NOTE, 1, "note"),
