@@ -8,7 +8,9 @@ from unittest import mock
 from helpers import Connected, own_config, patience, until
 from piwheels.core.database import Database
 from piwheels.core.database.rows import Activity, SimpleProject
-from piwheels.core.states import BuildState, DownloadState, FileState
+from piwheels.core.diagnosis import Diagnosis
+from piwheels.core.recipes import PLAIN, Recipe
+from piwheels.core.states import Attempt, BuildState, DownloadState, FileState, Retry
 from piwheels.master.logic import web_pages
 from piwheels.master.messages import RewritePages, WriteHome, WriteSearch
 from piwheels.master.site.rendering import Renderer
@@ -100,7 +102,7 @@ def wheel(package, version):
 
 def build(
     db, package, version, abi="cp311", *, output="built it\n", status=True, needs=(),
-    machine="armv7l",
+    machine="armv7l", **about,
 ):  # fmt: skip
     """Log a build in the database; return the contents of its files by name."""
     files, contents = {}, {}
@@ -114,8 +116,37 @@ def build(
         state.metadata_hash = hashlib.sha256(metadata).hexdigest()
         files, contents = {name: state}, {name: content, f"{name}.metadata": metadata}
     took = timedelta(minutes=61, seconds=5)
-    db.log_build(BuildState(1, package, version, abi, status, took, output, files))
+    made = BuildState(1, package, version, abi, status, took, output, files)
+    for name, value in about.items():
+        setattr(made, name, value)
+    db.log_build(made)
     return contents
+
+
+def fill_with_failures(db):
+    """Add a project whose builds have failed in each way; return its name."""
+    name = "rabbit"
+    db.add_new_package(name, description="Failures of each kind")
+    for number in range(1, 6):
+        db.add_new_package_version(name, f"1.{number}", NOW - timedelta(days=9 - number))
+    header = Diagnosis("missing-header", "coconut.h", LOG.splitlines()[1].strip())
+    old = Diagnosis("tools-too-new", "setuptools<58", "error: use_2to3 is invalid")
+    full = Diagnosis("disk-full", "", "OSError: [Errno 28] No space left on device")
+    older, apt = Recipe(constraints=("setuptools<58",)), Recipe(apt=("libcoconut-dev",))
+    soon, later = timedelta(0), timedelta(hours=1)
+    build(db, name, "1.1", output=LOG, status=False, diagnosis=header)
+    build(db, name, "1.1", output=LOG, status=False, diagnosis=header, recipe=apt)
+    build(db, name, "1.2", output=LOG, status=False, diagnosis=old)
+    build(db, name, "1.2", recipe=older, keeps=older)
+    build(
+        db, name, "1.3", output=LOG, status=False, diagnosis=full, counts=False, label="board7",
+        retry=Retry(Attempt(1, ("at board7",)), PLAIN, later),
+    )  # fmt: skip
+    build(
+        db, name, "1.4", output=LOG, status=False, diagnosis=header,
+        retry=Retry(Attempt(1, ("apt libcoconut-dev",)), apt, soon),
+    )  # fmt: skip
+    return name
 
 
 def fill(db, site):
@@ -167,7 +198,7 @@ def fill(db, site):
             path = site / "simple" / package / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-    return sorted(names)
+    return sorted({*names, fill_with_failures(db)})
 
 
 @contextmanager

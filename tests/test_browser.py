@@ -32,7 +32,7 @@ PHONE, DESKTOP = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
 PAGES = (
     "", "packages.html", "packages.html?q=grail", "faq.html", "json.html", "stats.html", "404.html",
     "project/holygrail/", "project/evil/", "project/newt/", "project/parrot/",
-    "project/spanish-inquisition/", "project/Zope.Interface/",
+    "project/spanish-inquisition/", "project/Zope.Interface/", "project/rabbit/",
 )  # fmt: skip
 #: The pages of the simple index, which people may open too.
 SIMPLE = ("simple/", "simple/holygrail/", "simple/evil/", "simple/bare/")
@@ -470,7 +470,7 @@ def test_every_page_is_readable_without_javascript(open_page):
     expect(page.get_by_text("coconut.h: No such file").first).to_be_visible()
     page.get_by_role("link", name="Search", exact=True).click()
     expect(page.get_by_text("Search requires JavaScript")).to_be_visible()
-    expect(page.locator("#popular a")).to_have_count(6)
+    expect(page.locator("#popular a")).to_have_count(7)
     expect(page.locator("#q")).to_be_hidden()
     page.get_by_role("link", name="list of all projects", exact=True).click()
     expect(page.locator("a").first).to_have_text("evil")

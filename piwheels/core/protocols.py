@@ -48,6 +48,7 @@ from piwheels.core.states import (
     Trial,
     Version,
 )
+from piwheels.core.targets import Target
 
 __all__ = [
     "CONSOLE_ANSWERS",
@@ -418,6 +419,78 @@ class Rejection(NamedTuple):
     why: Text
 
 
+class AskWhy(NamedTuple):
+    """Ask why there is no wheel of *version* (``""``: of any) of a package."""
+
+    package: Package
+    version: Text = ""
+
+
+#: Whether there is a wheel, or why there is none.
+WhyState = Literal[
+    "built", "waiting", "building", "put-off", "failed", "not-for-python", "only-wheels",
+    "skipped", "quarantined",
+]  # fmt: skip
+
+
+class Why(NamedTuple):
+    """Why there is a wheel of a version for a target, or none.
+
+    *text* says it in one line, *detail* is the decisive line of a failure's log. *build_id* is the
+    build that it is about (0: none).
+    """
+
+    version: Version
+    platform: Tag
+    abi: Tag
+    state: WhyState
+    text: LongText
+    detail: LongText = ""
+    build_id: Count = 0
+
+    @property
+    def target(self) -> Target:
+        """The target."""
+        return Target(self.platform, self.abi)
+
+
+class WhyAnswer(NamedTuple):
+    """The answer to :class:`AskWhy`: a line for each version and target, the newest version first.
+
+    *left_out* older versions are left out.
+    """
+
+    lines: list[Why]
+    left_out: Count
+
+
+class FailuresAsked(NamedTuple):
+    """The failures of the last *days* that have a *reason* and a *subject*."""
+
+    days: Count
+    reason: Text
+    subject: Text
+
+
+class FailureCount(NamedTuple):
+    """How many failures (*builds*) of how many *packages* have a *reason* and a *subject*.
+
+    Only failures count that stand: no other build serves their target, none waits.
+    """
+
+    reason: Text
+    subject: Text
+    builds: Count
+    packages: Count
+
+
+class RetryAsked(NamedTuple):
+    """Have these failures built again. *preview*: only count them."""
+
+    failures: FailuresAsked
+    preview: bool
+
+
 _Targets = list[Count] | None
 
 #: Each request of a console: its data, and the data of the ``OK`` that answers it.
@@ -434,6 +507,9 @@ _CONSOLE_REQUESTS: Final[Mapping[str, tuple[Any, Any]]] = {
     "TARGETS": (_None, list[TargetState]),
     "POSITION": (Job, list[Position]),  # of this version, for each target that it waits for
     "BUILDS": (Count, list[BuildOutcome]),  # so many, at most 500, the newest first
+    "WHY": (AskWhy, WhyAnswer),  # at most the newest 20 versions
+    "FAILURES": (Count, list[FailureCount]),  # of so many days, at most 500, most builds first
+    "FAILED": (FailuresAsked, list[BuildOutcome]),  # at most 200, the newest first
     # A build's number, and an offset: at most 2**19 characters from it.
     "LOG": (tuple[Count, Count], LogPart),
     # A slave (at most 100): the end of its build's output, then new lines.
@@ -444,6 +520,9 @@ _CONSOLE_REQUESTS: Final[Mapping[str, tuple[Any, Any]]] = {
     "SKIP": (_Targets, list[Rejection]),
     "WAKE": (_Targets, list[Rejection]),
     "QUIT": (_None, _None),
+    # A version, or many failures: all failed attempts are forgotten. The answer is their number.
+    "RETRY": (Job | RetryAsked, Count),
+    "FIRST": (Job, _None),  # build this version before others
 }
 
 console: Final = Protocol(
@@ -528,6 +607,45 @@ class RetryFailed(NamedTuple):
     preview: bool
 
 
+class RetryReason(NamedTuple):
+    """Have what failed since *since* for *reason* built again, all attempts before it included.
+
+    *subject* is what the reason is about (``None``: anything). The answer is the number of
+    failures, one for each version and target. *preview*: change nothing.
+    """
+
+    since: datetime
+    reason: Text
+    subject: Text | None
+    preview: bool
+
+
+class SetRecipe(NamedTuple):
+    """Have the builds of a package begin with *recipe*; a plain one: with none.
+
+    *retry*: what the recipe could cure of the package is built again. The answer is the number of
+    these failures. *preview*: change nothing.
+    """
+
+    package: Package
+    recipe: Recipe
+    retry: bool
+    preview: bool
+
+
+class StoredRecipe(NamedTuple):
+    """What the builds of a package begin with, written *by* an *operator* or found by the farm.
+
+    *files* is the number of files of the package that were made with a recipe.
+    """
+
+    package: Package
+    recipe: Recipe
+    by_operator: bool
+    since: datetime
+    files: Count
+
+
 #: The least ``slave_id`` of an import (docs/decisions/0027). Slaves have smaller numbers.
 FIRST_IMPORT: Final = 2**32
 
@@ -540,12 +658,24 @@ mr_chase: Final = Protocol(
         "REBUILD": tuple[Literal["HOME", "SEARCH"]]
         | tuple[Literal["PROJECT", "BOTH"], Package | None],
         "RETRY": RetryFailed,
+        "RETRYREASON": RetryReason,
+        "RETRYVERSION": Job,
+        "CURE": bool,  # try again what the farm could cure now; true: only say how much
+        "SETRECIPE": SetRecipe,
+        "RECIPES": Text,  # the first ones after a package, at most 1,000
+        "WHY": AskWhy,
         "IMPORT": BuildState,
         "SENT": _None,
         "WATCH": Package,  # follow this project from its newest release on
         "UNWATCH": Package,
     },
-    send={"SEND": Filename, "DONE": LongText, "ERROR": LongText},
+    send={
+        "SEND": Filename,
+        "DONE": LongText,
+        "ERROR": LongText,
+        "WHY": WhyAnswer,
+        "RECIPES": list[StoredRecipe],
+    },
     large=frozenset({"IMPORT"}),
 )
 

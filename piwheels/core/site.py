@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 #: The version of the files that each project has on the site. Raise it when a project's page gets a
 #: new file, or when an earlier page must not stay: a master that finds an earlier number writes the
 #: pages of all projects again, in the background.
-LAYOUT: Final = 3
+LAYOUT: Final = 4
 #: The files of the working directory that stay: the lock of a running master, the site's layout.
 LOCK_FILE: Final = "lock"
 LAYOUT_FILE: Final = "layout"
@@ -28,8 +28,8 @@ FEED: Final = "feed.atom"
 FEED_SIZE: Final = 20
 #: The files at the root of the site, next to the folders for projects and logs.
 OWN: Final = re.compile(
-    r"(?:(?:index|packages|faq|json|stats|404)\.html|(?:packages|summaries[0-9]+)\.json|feed\.atom"
-    r"|[a-z]+\.(?:css|js))(?:\.gz)?"
+    r"(?:(?:index|packages|faq|failures|json|stats|404)\.html|(?:packages|summaries[0-9]+)\.json"
+    r"|feed\.atom|[a-z]+\.(?:css|js))(?:\.gz)?"
     r"|sitemap(?:-?[0-9]+)?\.xml|robots\.txt|[a-z]+\.(?:svg|png|ico)"
 )
 #: An alias: another spelling of a project's name, the name of a link to its page.

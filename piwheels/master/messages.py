@@ -28,6 +28,7 @@ from piwheels.core.states import (
     Count,
     Filename,
     FileState,
+    LongText,
     MasterInfo,
     MasterStats,
     Package,
@@ -271,7 +272,7 @@ class DropFile(Request[None]):
 
 FileRequest = ExpectFile | VerifyFile | MissingBytes | WithdrawFiles | FreeSpace | DropFile
 
-# The fleet: TheOperator asks SlaveDriver ------------------------------------------------------
+# The fleet: TheOperator and MrChase ask SlaveDriver -------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -323,8 +324,30 @@ class ListPauses(Request[list[CommandReport]]):
     """Ask which slaves get no work, and who pauses them, in the form of commands."""
 
 
+class Ability(NamedTuple):
+    """What slaves for a target can do: a ``Place`` of :mod:`piwheels.master.logic.cures`."""
+
+    platform: Tag
+    abi: Tag
+    features: list[Text]
+    memory: Count
+    release: Text
+
+
+@dataclass(frozen=True)
+class ListAbilities(Request[list[Ability]]):
+    """Ask what the slaves for each target can do now."""
+
+
 FleetRequest = (
-    ListSlaves | SlaveHistory | ListQueue | ListLanes | ListTargets | CommandSlaves | ListPauses
+    ListSlaves
+    | SlaveHistory
+    | ListQueue
+    | ListLanes
+    | ListTargets
+    | CommandSlaves
+    | ListPauses
+    | ListAbilities
 )
 
 
@@ -469,6 +492,31 @@ class TargetsSeen(Message):
 
 
 @dataclass(frozen=True)
+class SlaveSuspended(Message):
+    """A slave gets no work, for this *reason*."""
+
+    slave_id: Count
+    label: Text
+    reason: LongText
+
+
+@dataclass(frozen=True)
+class RowFailed(Message):
+    """*slaves* in a row failed to build a version for a target: the farm is at fault.
+
+    *reason* is the code of the last failure's class, *sentence* what to do about it.
+    """
+
+    package: Package
+    version: Version
+    platform: Tag
+    abi: Tag
+    slaves: list[Text]
+    reason: Text
+    sentence: LongText
+
+
+@dataclass(frozen=True)
 class TransfersCounted(Message):
     """The *open* transfers with their *missing* bytes; the *ended* ones, by result.
 
@@ -504,6 +552,8 @@ MonitorMessage = (
     | DiskSpace
     | FleetSeen
     | TargetsSeen
+    | SlaveSuspended
+    | RowFailed
     | TransfersCounted
     | PagesPending
     | UpstreamSeen

@@ -20,7 +20,7 @@ from piwheels.core.protocols import CommandReport, Output
 from piwheels.core.states import Instant, offers_of, platforms_of
 from piwheels.core.targets import Target
 from piwheels.core.tasks import NonStopTask, TaskControl
-from piwheels.core.text import shortened
+from piwheels.core.text import clean, shortened
 from piwheels.core.words import counted
 from piwheels.master.connections import Connections
 from piwheels.master.fs_client import FsClient
@@ -31,6 +31,7 @@ from piwheels.master.logic.hosts import lanes
 from piwheels.master.logic.offered import to_add
 from piwheels.master.logic.unserved import Unserved, target_states
 from piwheels.master.messages import (
+    Ability,
     BuildEnded,
     BuildQueue,
     CommandGiven,
@@ -41,6 +42,7 @@ from piwheels.master.messages import (
     EnrolSlave,
     FleetRequest,
     FleetSeen,
+    ListAbilities,
     ListLanes,
     ListPauses,
     ListQueue,
@@ -51,7 +53,9 @@ from piwheels.master.messages import (
     PagesNoted,
     PinPlatforms,
     QueueEmpty,
+    RowFailed,
     SlaveHistory,
+    SlaveSuspended,
     TargetsSeen,
     WriteLog,
 )
@@ -375,7 +379,7 @@ class SlaveDriver(NonStopTask):
             self.logger.warning("an operator said %s to %s", command.msg, whom)
 
     def handle_request(self, queue: Inbox[FleetRequest]) -> None:
-        """Answer one request of TheOperator."""
+        """Answer one request of TheOperator or MrChase."""
         ticket = queue.recv_ticket()
         match ticket.request:
             case SlaveHistory(slave_id):
@@ -396,8 +400,18 @@ class SlaveDriver(NonStopTask):
             case ListPauses():
                 pauses = self.fleet.pauses(self.clock.monotonic())
                 ticket.answer([self._pause("SLEEP", *each) for each in pauses[:PAGE]])
+            case ListAbilities():
+                ticket.answer(self._abilities())
             case never:
                 assert_never(never)
+
+    def _abilities(self) -> list[Ability]:
+        targets = {offer.target for slave in self.slaves.values() for offer in slave.offers}
+        places = [(target, self.fleet.place_of(target)) for target in sorted(targets)]
+        return [
+            Ability(*target, sorted(place.features), place.memory, place.release)
+            for target, place in places
+        ]
 
     def _replay(self, after: int) -> None:
         events = self.fleet.replay(after, REPLAY_BURST)
@@ -472,6 +486,8 @@ class SlaveDriver(NonStopTask):
                     self._stored(build)
                 case effects.ReportPause():
                     self._report_pause(effect)
+                case effects.ReportRow(build, slaves):
+                    self._report_row(build, slaves)
                 case effects.TakeBack(builds):
                     self._take_back(builds)
                 case effects.SaveQuarantines(quarantines):
@@ -505,10 +521,19 @@ class SlaveDriver(NonStopTask):
         who = "" if slave is None else f"slave {slave.slave_id} ({slave.label}) "
         if effect.text:
             self.logger.warning("%s%s", who, effect.text)
+            if slave is not None and effect.reason:
+                reason = clean(effect.reason, 8192)
+                self.ports.push("monitor", SlaveSuspended(slave.slave_id, slave.label, reason))
         verb: Literal["SLEEP", "WAKE"] = "SLEEP" if effect.reason else "WAKE"
         slave_id = None if slave is None else slave.slave_id
         report = self._pause(verb, slave_id, pauser(effect.reason))
         self.ports.push("console_events", CommandGiven(report))
+
+    def _report_row(self, build: BuildState, slaves: list[str]) -> None:
+        found = build.diagnosis
+        about = build.package, build.version, build.platform, build.abi_tag, slaves
+        sentence = clean(found.sentence, 8192)
+        self.ports.push("monitor", RowFailed(*about, clean(found.reason), sentence))
 
     def _pause(
         self, verb: Literal["SLEEP", "WAKE"], slave_id: int | None, who: str

@@ -10,9 +10,12 @@ from piwheels.core.errors import DatabaseError, PiWheelsError, Refused, Unavaila
 from piwheels.core.fetching import public
 from piwheels.core.host.pip_config import default_index
 from piwheels.core.site import FEED, INDEX
+from piwheels.core.targets import Target
 from piwheels.core.tasks import PauseableTask
 from piwheels.core.wheels.tags import canonical
 from piwheels.master.logic import feeds, simple_index, site_wide, web_pages
+from piwheels.master.logic.reasons import suggested_release
+from piwheels.master.logic.why import why
 from piwheels.master.messages import (
     DeletePackage,
     DeleteVersion,
@@ -225,18 +228,28 @@ class TheScribe(PauseableTask):
             summary, needs = (metadata.summary, metadata.needs) if metadata else ("", ())
             if self.db.set_package_metadata(package, summary, [name for name, _ in needs]):
                 data = web_pages.offered(self.db.get_project_data(package) or found)
-        logs = self._failures(data)
+        ends = self._ends(data)
         fetches = self.db.get_fetches(web_pages.newest_builds(data))
-        page = self._renderer.project(data, logs, described, self.site.has_page, fetches)
+        rows = [row for row in self.db.get_targets() if not row.skip]
+        targets = [Target(row.platform, row.abi_tag) for row in rows]
+        answers = why(data, targets, release=suggested_release(rows))
+        page = self._renderer.project(
+            data, ends, described, self.site.has_page, fetches, answers=answers
+        )
         if not self.site.has_page(package):
             self._links.changed(self.db, package)
         changed = self.site.write_pages(
             {
                 folder / "json" / "index.json": web_pages.builds_json(
-                    data, version, metadata, self.config.site_url, self._index
+                    data,
+                    version,
+                    metadata,
+                    self.config.site_url,
+                    self._index,
+                    answers=answers,
                 ),
                 folder / "badge.svg": self._renderer.badge(data),
-                folder / FEED: self._renderer.project_feed(data, logs),
+                folder / FEED: self._renderer.project_feed(data, ends),
                 folder / "index.html": page,
             }
         )
@@ -271,13 +284,17 @@ class TheScribe(PauseableTask):
                 package,
             )
 
-    def _failures(self, data: ProjectData) -> dict[int, str]:
-        """Return the logs of the builds whose failure the page or the feed explains."""
-        logs = {}
-        for build_id in {*web_pages.unexplained(data), *feeds.failures(data)}:
-            with suppress(OSError):  # without its log, a failure has no explanation
-                logs[build_id] = (self.site.read_log(build_id) or "")[-web_pages.TAIL :]
-        return logs
+    def _ends(self, data: ProjectData) -> dict[int, str]:
+        """Return the lines of the logs of failed builds that the page or the feed shows."""
+        unexplained = dict.fromkeys(
+            feeds.unexplained(feeds.project_builds(data)), web_pages.UNDIAGNOSED
+        )
+        ends = {}
+        for build_id, diagnosis in (unexplained | web_pages.unexplained(data)).items():
+            with suppress(OSError):  # a failure without a log has no lines to show
+                if (log := self.site.read_log(build_id)) is not None:
+                    ends[build_id] = web_pages.reason(log, diagnosis)
+        return ends
 
     def delete_package(self, package: str) -> None:
         """Remove *package* from the site: the index first, the files last.

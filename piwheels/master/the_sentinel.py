@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import socket
+from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, assert_never
@@ -30,6 +31,8 @@ from piwheels.master.messages import (
     FleetSeen,
     MonitorMessage,
     PagesPending,
+    RowFailed,
+    SlaveSuspended,
     StatsPublished,
     TargetsSeen,
     TasksSeen,
@@ -94,8 +97,13 @@ class TheSentinel(NonStopTask):
         match queue.recv():
             case BuildEnded(_, outcome):
                 self.metrics.count_build(outcome)
-                if outcome is not None and outcome.result == "failed":
+                if outcome is not None and outcome.result == "failed" and outcome.counts:
                     self.report("build-failed", failed_build(outcome))
+            case SlaveSuspended(slave_id, label, reason):
+                about = {"slave_id": slave_id, "slave": label, "reason": reason}
+                self.report("slave-suspended", about)
+            case RowFailed() as message:
+                self.report("version-put-off", asdict(message))
             case DiskSpace(size, free):
                 if self._disk.take(size, free):
                     self.report("disk-low", {"size": size, "free": free})

@@ -127,7 +127,7 @@ class Up:
                 for each in lock.entries
             ]
         about = targets, self.targets, self.versions, self.site, self.screen
-        self.tracker = Tracker(*about, for_all=config.once)
+        self.tracker = Tracker(*about, for_all=config.once, clock=clock)
         open_ = [target for target in targets if not (target.version or target.problem)]
         self._unresolved = {target.spec: target for target in open_}
         self._resolver = Resolver([], self.versions[0])

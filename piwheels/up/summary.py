@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from packaging.version import InvalidVersion, Version
 
 from piwheels.core import pythons
+from piwheels.core.diagnosis import Diagnosis
 from piwheels.core.errors import BadWheel
+from piwheels.core.recipes import recipe_phrase
 from piwheels.core.targets import Target as BuildTarget
 from piwheels.core.text import clean
 from piwheels.core.wheels.serving import serves
@@ -17,6 +19,7 @@ from piwheels.core.wheels.tags import canonical, parse_filename
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
+    from datetime import datetime
 
     from piwheels.core.database.rows import BuildRow
 
@@ -68,6 +71,8 @@ class Row(NamedTuple):
     """A line of the table: the result of a version for one target.
 
     *requires* is the Requires-Python that excludes the target (``""``: it does not).
+    *recipe* says what the recipe of its build changed (``""``: it had none). A failure has a
+    *diagnosis*, and may be tried again at *retry_at*; *tried* are the recipes that failed, too.
     """
 
     package: str
@@ -79,6 +84,15 @@ class Row(NamedTuple):
     build_id: int | None = None
     platform: str = ""
     requires: str = ""
+    recipe: str = ""
+    diagnosis: Diagnosis | None = None
+    retry_at: datetime | None = None
+    tried: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """The result for people: ``built with setuptools<58``."""
+        return f"{self.result} {self.recipe}".rstrip()
 
     @property
     def target(self) -> BuildTarget:
@@ -91,7 +105,8 @@ class Row(NamedTuple):
         return bool(self.wheel)
 
 
-FAILED: Final = "failed"
+#: The results of a build without a wheel: the project's failure, and one of the farm.
+FAILED, PUT_OFF = "failed", "put off"
 
 
 def parse(text: str) -> str:
@@ -150,20 +165,36 @@ def _row(
 
     if not pythons.supports(target.excluded, place.abi):
         return row(pythons.sentence(target.requires), None, "")._replace(requires=target.requires)
-    own = [build for build in builds if build.abi_tag == place.abi and _may_be(build, place)]
-    if own:
+    tried = [build for build in builds if build.abi_tag == place.abi and _may_be(build, place)]
+    if own := [build for build in tried if build.counts] or tried:
         last = own[-1]
+        if not last.status:
+            return _failed_row(row, own)._replace(retry_at=tried[-1].retry_at)
         wheel = _serving([last], place)[1]
-        result = "built" if wheel else "built again" if last.status else FAILED
         if wheel and target.is_imported:
             return row("upstream wheel", None, wheel)
+        result = "built" if wheel else "built again"
         # Two targets may have made the same file: the newest build of it counts.
-        wheel = wheel or (_serving(builds, place)[1] if last.status else "")
-        return row(result, last.duration.total_seconds(), wheel, last.build_id)
+        wheel = wheel or _serving(builds, place)[1]
+        found = row(result, last.duration.total_seconds(), wheel, last.build_id)
+        return found._replace(recipe=recipe_phrase(last.recipe))
     maker, wheel = _serving(builds, place)
     if maker is not None:
         return row(f"as {name(maker)}", None, wheel)
     return row("waiting" if pending else "not tried", None, "")
+
+
+def _failed_row(row: Callable[[str, float | None, str, int], Row], own: Sequence[BuildRow]) -> Row:
+    """Return the row of the last failures in *own*: that without a recipe says the most."""
+    failed = own[max((at for at, build in enumerate(own, 1) if build.status), default=0) :]
+    told = next((build for build in reversed(failed) if not build.recipe), failed[-1])
+    found = row(
+        FAILED if told.counts else PUT_OFF, told.duration.total_seconds(), "", told.build_id
+    )
+    diagnosis = Diagnosis(told.reason, told.subject, told.cause)
+    others = dict.fromkeys(recipe_phrase(each.recipe) for each in failed if each is not told)
+    tried = tuple(phrase for phrase in others if phrase)
+    return found._replace(diagnosis=diagnosis, tried=tried)
 
 
 def _may_be(build: BuildRow, place: BuildTarget) -> bool:
@@ -206,7 +237,7 @@ def table(rows: Sequence[Row], name: Callable[[BuildTarget], str]) -> list[str]:
 
 def _cells(row: Row, target: str) -> tuple[str, ...]:
     seconds = "" if row.seconds is None else f"{row.seconds:.1f}"
-    return row.package, clean(row.version, 60), target, row.result, seconds, row.wheel
+    return row.package, clean(row.version, 60), target, clean(row.words), seconds, row.wheel
 
 
 def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:

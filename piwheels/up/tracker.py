@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
 
+from piwheels.core.clock import SYSTEM
+from piwheels.core.diagnosis import Diagnosis, last_reason
+from piwheels.core.diagnosis.words import headline, is_unknown, page_of
 from piwheels.core.pythons import supports
-from piwheels.core.reasons import last_reason
+from piwheels.core.recipes import recipe_phrase
 from piwheels.core.site import log_name
 from piwheels.core.targets import Target as BuildTarget
 from piwheels.core.text import ESCAPE, clean
 from piwheels.core.wheels.tags import abi_key, known_spelling
+from piwheels.core.words import duration_text
 from piwheels.up import site, summary
 from piwheels.up.progress import GREEN, RED
 from piwheels.up.registry import IMPORTED
@@ -17,12 +22,18 @@ from piwheels.up.summary import Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
     from pathlib import Path
 
+    from piwheels.core.clock import Clock
     from piwheels.core.database import Database
     from piwheels.core.database.rows import BuildRow
     from piwheels.up.progress import Screen
     from piwheels.up.summary import Row
+
+
+#: An attempt that is due so early is awaited.
+_SOON: Final = timedelta(minutes=1)
 
 
 class Tracker:
@@ -43,8 +54,10 @@ class Tracker:
         screen: Screen,
         *,
         for_all: bool = True,
+        clock: Clock = SYSTEM,
     ) -> None:
         self.targets = targets
+        self._clock = clock
         self._pythons = pythons
         self._main, self._own = own[0], sorted(own, key=_order)
         #: The targets of the slave of this machine.
@@ -95,6 +108,10 @@ class Tracker:
         for target in targets:
             target.requires, target.excluded = requirements.get(target.key, ("", 0))
         builds = db.get_builds(keys)
+        for build in builds:
+            if self._is_soon(build):
+                place = BuildTarget(build.platform, build.abi_tag)
+                waiting.setdefault((build.package, build.version), set()).add(place)
         self._report_builds(builds)
         attempted = {(build.package, build.version) for build in builds}
         attempted |= {
@@ -131,6 +148,20 @@ class Tracker:
         """Return whether a version that waits for builds for *places* has not ended."""
         return any(self._for_all or each in self.ours or each.platform == "any" for each in places)
 
+    def _is_soon(self, build: BuildRow) -> bool:
+        """Return whether the attempt that follows *build* is due within a minute."""
+        return build.retry_at is not None and build.retry_at - self._clock.now() < _SOON
+
+    def _again(self, retry_at: datetime | None) -> str:
+        """Return when a failed build is tried again; ``""``: it is not."""
+        if retry_at is None:
+            return ""
+        left = retry_at - self._clock.now()
+        when = (
+            f"will be tried again in {duration_text(left)}" if left >= _SOON else "is tried again"
+        )
+        return f"it {when}"
+
     def wheel(self, target: Target) -> str:
         """Return the name of *target*'s wheel for the main interpreter; ``""``: there is none."""
         return self._wheels.get(target.key, "")
@@ -158,9 +189,14 @@ class Tracker:
             seconds = f"{build.duration.total_seconds():.1f} s"
             if build.status:
                 files = ", ".join(build.filenames)
-                self._screen.say(f"built {what} in {seconds}: {files}", GREEN)
-            else:
-                self._screen.say(f"failed {what} after {seconds}", RED)
+                how = " ".join(filter(None, (what, recipe_phrase(build.recipe))))
+                self._screen.say(f"built {how} in {seconds}: {files}", GREEN)
+                continue
+            found = Diagnosis(build.reason, build.subject, build.cause)
+            why = "" if is_unknown(found) and not found.cause else f": {headline(found)}"
+            follows = self._again(build.retry_at)
+            text = f"{what} after {seconds}{why}{f'; {follows}' if follows else ''}"
+            self._screen.say(*(f"failed {text}", RED) if build.counts else (f"put off {text}",))
 
     def published(self, db: Database, *, wait_for_upstream: bool) -> bool:
         """Return whether the site is complete: wheels in the index, and the logs of failures.
@@ -184,7 +220,7 @@ class Tracker:
         return [
             (row, row.build_id)
             for row in self._rows
-            if row.result == summary.FAILED and row.build_id is not None
+            if row.diagnosis is not None and row.build_id is not None
         ]
 
     def _missing(self) -> Iterator[tuple[str, dict[str, str]]]:
@@ -233,12 +269,8 @@ class Tracker:
         self, url: str, trusted: str = "", specs: Sequence[str] | None = None
     ) -> Iterator[dict[str, Any]]:
         """Yield the contents of :meth:`report` as objects for ``--json``."""
-        logs = dict(self._failed())
         for row in self._rows:
-            number = logs.get(row)
-            log = None if number is None else f"{url}{log_name(number)}"
-            reason = None if number is None else self._reason(number)
-            yield {"event": "result", **row._asdict(), "log": log, "message": reason}
+            yield self._record(row, url)
         for target in self.targets:
             if target.problem:
                 text = f"{target.problem}: {target.detail}"
@@ -250,13 +282,42 @@ class Tracker:
         install = summary.install_line(f"{url}simple/", specs, trusted) if specs else None
         yield {"event": "finished", "built": built, "url": url, "install": install}
 
-    def _failure(self, row: Row, number: int) -> str:
-        name = self._name(row.target)
-        return f"{row.package} {row.version} for {name}: {self._reason(number)}"
+    def _record(self, row: Row, url: str) -> dict[str, Any]:
+        """Return the object of *row*: what the table has, and the diagnosis of a failure."""
+        values = {"event": "result", **row._asdict()}
+        found = values.pop("diagnosis")
+        values["retry_at"] = row.retry_at and row.retry_at.isoformat()
+        for name in ("log", "message", "reason", "subject", "cause", "sentence", "about"):
+            values[name] = None
+        if found is not None and row.build_id is not None:
+            values["log"] = f"{url}{log_name(row.build_id)}"
+            values["message"] = self._reason(found, row.build_id)
+            if not is_unknown(found):
+                about = found.about
+                values |= {"reason": about.code, "subject": found.subject, "cause": found.cause}
+                values |= {"sentence": found.sentence, "about": f"{url}{page_of(about.code)}"}
+        return values
 
-    def _reason(self, number: int) -> str:
-        """Return why the build *number* failed."""
-        return clean(last_reason(ESCAPE.sub("", site.read_log(self._site, number))), 300)
+    def _failure(self, row: Row, number: int) -> str:
+        name, found = self._name(row.target), row.diagnosis
+        why = "" if found is None else self._reason(found, number)
+        why = f"{summary.PUT_OFF}: {why}" if row.result == summary.PUT_OFF else why
+        return f"{row.package} {row.version} for {name}: {why}"
+
+    def _advice(self, row: Row, url: str) -> Iterator[str]:
+        """Yield what to do about the failure of *row*, and what was tried, or follows."""
+        if row.diagnosis is not None and not is_unknown(row.diagnosis):
+            yield row.diagnosis.sentence
+            yield f"{url}{page_of(row.diagnosis.about.code)}"
+        if row.tried:
+            yield f"also failed {', '.join(row.tried)}"
+        if follows := self._again(row.retry_at):
+            yield follows
+
+    def _reason(self, found: Diagnosis, number: int) -> str:
+        """Return why the build *number* failed, in one line; the end of its log if nobody knows."""
+        end = "" if found.cause else last_reason(ESCAPE.sub("", site.read_log(self._site, number)))
+        return clean(headline(found, clean(end, 300)), 10_000)
 
     def report(self, url: str, trusted: str = "", specs: Sequence[str] | None = None) -> str:
         """Return the table, the failures with their reasons, and the command to install it all.
@@ -269,6 +330,7 @@ class Tracker:
         lines += [f"{a.spec}: {a.problem}: {a.detail}" for a in self.targets if a.problem]
         for row, number in self._failed():
             lines.append(self._failure(row, number))
+            lines += [f"  {line}" for line in self._advice(row, url)]
             lines.append(f"  {url}{log_name(number)}")
         for package, needs in self._missing():
             lines.append(

@@ -1,5 +1,5 @@
--- Returns the additional data of the stats page: versions built in the last seven days by ABI (succeeded, failed), and downloads on
--- each of the last 30 days (UTC).
+-- Returns the additional data of the stats page: versions built in the last seven days by ABI (succeeded, failed; failures of the
+-- farm are none), and downloads on each of the last 30 days (UTC).
 CREATE FUNCTION piwheels.get_activity() RETURNS json LANGUAGE sql STABLE AS $$
     SELECT json_build_object(
         'builds', (
@@ -9,7 +9,7 @@ CREATE FUNCTION piwheels.get_activity() RETURNS json LANGUAGE sql STABLE AS $$
                     count(*) FILTER (WHERE NOT built) AS failed
                 FROM (
                     SELECT abi_tag, bool_or(status) AS built
-                    FROM builds WHERE built_at > now() - interval '7 days'
+                    FROM builds WHERE built_at > now() - interval '7 days' AND counts
                     GROUP BY package, version, abi_tag
                 ) AS v
                 GROUP BY abi_tag

@@ -28,6 +28,7 @@ CREATE FUNCTION piwheels.get_project_data(the_package text) RETURNS json LANGUAG
                         'build_id', b.build_id,
                         'abi_tag', b.abi_tag,
                         'platform', b.platform,
+                        'label', b.label,
                         'status', b.status,
                         'built_at', b.built_at,
                         'retry_at', (

@@ -1,5 +1,5 @@
 -- Returns the statistics of the farm by the names in MasterStats (core/states.py), with times in seconds. It reads stored
--- counters, and the builds and versions of the last hour, so it is fast at any size. Downloads are those of known files, by
+-- counters, and the builds (without failures of the farm) and versions of the last hour, so it is fast at any size. Downloads are those of known files, by
 -- whole minutes and days.
 CREATE FUNCTION piwheels.get_statistics() RETURNS json LANGUAGE plpgsql AS $$
 DECLARE
@@ -13,7 +13,7 @@ BEGIN
         'builds_last_hour', (
             SELECT coalesce(json_object_agg(a.abi_tag, (
                 SELECT count(*) FROM builds b
-                WHERE b.built_at > now() - interval '1 hour' AND b.abi_tag = a.abi_tag
+                WHERE b.built_at > now() - interval '1 hour' AND b.abi_tag = a.abi_tag AND b.counts
             ) ORDER BY a.position, a.abi_tag), '{}')
             FROM build_abis a WHERE a.abi_tag IN (SELECT get_build_abis(true))
         ),

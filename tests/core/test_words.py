@@ -1,10 +1,10 @@
 """Numbers for people."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from piwheels.core.words import duration_text, size_text
+from piwheels.core.words import duration_text, ordinal, size_text, time_text
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,20 @@ def test_sizes(size, text):
 )
 def test_durations(seconds, text):
     assert duration_text(timedelta(seconds=seconds)) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (1, "first"), (3, "third"), (10, "tenth"), (11, "11th"), (12, "12th"), (13, "13th"),
+        (21, "21st"), (102, "102nd"), (1003, "1,003rd"), (1111, "1,111th"),
+    ],
+)  # fmt: skip
+def test_places(number, text):
+    assert ordinal(number) == text
+
+
+def test_times():
+    utc = datetime(2026, 11, 29, 18, 35, 59, tzinfo=UTC)
+    assert time_text(utc) == "2026-11-29 18:35 UTC"
+    assert time_text(utc.astimezone(timezone(timedelta(hours=2)))) == "2026-11-29 18:35 UTC"

@@ -8,6 +8,7 @@ import re
 import struct
 from datetime import UTC, datetime, timedelta, timezone
 from html.parser import HTMLParser
+from unittest import mock
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from piwheels.core.database.rows import Activity, EndedBuild, SimpleFile, SimpleProject
 from piwheels.core.diagnosis import CLASSES
 from piwheels.core.diagnosis.advice import ADVICE
+from piwheels.core.protocols import Why
 from piwheels.core.states import Fetch
 from piwheels.master.logic import site_wide, web_pages
 from piwheels.master.logic.wheel_metadata import Metadata
@@ -27,6 +29,10 @@ RENDERER = Renderer()
 EVIL = "\"'><script>alert('${1/0}')</script>&amp;\u202e\n${structure: x}<?python 1/0 ?>"
 
 
+UNDIAGNOSED = {
+    "label": "", "reason": "", "subject": "", "cause": "", "counts": True, "recipe": None,
+    "next": None, "retry_at": None, "fetched": 0, "refused": [],
+}  # fmt: skip
 UNTRIED = {"installs": None, "imports": None, "trial_why": "", "connects": "", "starts": ""}
 
 
@@ -57,9 +63,7 @@ def release(files=(), builds=(), **changes):
             "status": status,
             "built_at": NOW,
             "duration": timedelta(seconds=125),
-            "retry_at": None,
-            "fetched": 0,
-            "refused": [],
+            **UNDIAGNOSED,
         }
         for abi, status in builds
     ]
@@ -69,6 +73,7 @@ def release(files=(), builds=(), **changes):
 def data(skip="", description="A search", status="active", **releases):
     named = {name.strip("v").replace("_", "."): each for name, each in releases.items()}
     about = {"name": "holygrail", "description": description, "status": status, "skip": skip}
+    about["recipe"] = None
     return {**about, "releases": named}
 
 
@@ -96,7 +101,7 @@ def test_releases_are_shown_newest_first_with_their_state():
     assert blocks[3].yanked_by == "by this farm's operator"
     theirs = data(v1=release(yanked=True, yanked_upstream=True))
     assert web_pages.release_blocks(theirs, {})[0].yanked_by == "upstream"
-    assert blocks[1].marks == [("cp39", True), ("cp313", False)]
+    assert blocks[1].marks == [("cp39", "ok"), ("cp313", "failed")]
     assert [build.abi for build in blocks[1].builds] == ["cp39", "cp313"]
     assert blocks[0].builds[0].log == "logs/0000/1234/5678.txt.gz"
     assert blocks[0].builds[0].when == "2026-11-01 10:00 UTC"
@@ -120,7 +125,10 @@ class Reader(HTMLParser):
 
 
 def project(about, **logs):
-    return RENDERER.project(about, {int(number.strip("b")): log for number, log in logs.items()})
+    known = web_pages.unexplained(about)
+    numbers = {int(number.strip("b")): log for number, log in logs.items()}
+    ends = {number: web_pages.reason(log, known[number]) for number, log in numbers.items()}
+    return RENDERER.project(about, ends)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +167,133 @@ def test_a_project_page_says_who_tries_again():
     about["releases"]["1.0"]["builds"][0]["retry_at"] = NOW + timedelta(hours=24)
     page = project(about).decode()
     assert page.count("to be tried again") == 1
-    assert "; to be tried again by another slave, or after 2026-11-02 10:00 UTC by the same" in page
+    assert (
+        "<bdi>to be tried again by another slave, or after 2026-11-02 10:00 UTC by the same" in page
+    )
+
+
+MISSING = {
+    "reason": "missing-header",
+    "subject": "grail<b>.h",
+    "cause": f"grail.c:1:10: fatal error: {'x' * 300}/grail<b>.h: No such file or directory",
+}
+FULL_DISK = {"reason": "disk-full", "cause": "no space left", "counts": False, "label": "board<7>"}
+
+
+def with_build(**changes):
+    """Return the data of a project with one failed build."""
+    found = data(v1_0=release(builds=[("cp311", False)]))
+    found["releases"]["1.0"]["builds"][0] |= changes
+    return found
+
+
+def words(page):
+    """Return the text of a page, as people read it."""
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", "", page.decode())).split())
+
+
+def test_a_project_page_says_why_a_build_failed_and_what_to_do():
+    page = project(with_build(**MISSING), b12345678="all of it\n")
+    assert b'<a href="../../failures.html#missing-header">missing header</a>' in page
+    shown = words(page)
+    assert "Install the package that has the header grail<b>.h." in shown
+    assert MISSING["cause"] in shown, "the cause is whole"
+    assert "all of it" in shown
+    assert "<b>.h" not in page.decode()
+
+
+def test_a_cause_is_shown_once():
+    page = project(with_build(**{**MISSING, "cause": "no cup"}), b12345678="no cup\n")
+    assert words(page).count("no cup") == 1
+
+
+def test_the_pages_of_many_releases_are_short():
+    count = web_pages.FULL
+    many = {f"v1_{number}": release(builds=[("cp311", False)]) for number in range(count)}
+    about = data(**many)
+    for each in about["releases"].values():
+        each["builds"][0] |= MISSING
+    page = words(project(about))
+    assert page.count("missing header") == count
+    assert page.count(MISSING["cause"]) == web_pages.CAUSES
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (FULL_DISK, "put off: disk full on board<7> (the fault of the farm) after 2 min 5 s"),
+        (
+            {**FULL_DISK, "reason": "compile-error", "label": ""},
+            "put off: compile error (its slave is in quarantine) after",
+        ),
+        (
+            {**MISSING, "next": {"due": NOW, "attempt": 1, "recipe": {"apt": ["libgrail-dev"]}}},
+            "failed: missing header after 2 min 5 s;"
+            " to be tried again (Debian packages: libgrail-dev) next",
+        ),
+        (
+            {
+                **FULL_DISK,
+                "recipe": {"constraints": ["cython<3"]},
+                "next": {"due": NOW + timedelta(hours=1), "attempt": 1, "recipe": None},
+            },
+            "after 2 min 5 s with cython<3; to be tried again after 2026-11-01 11:00 UTC",
+        ),
+        (
+            {**FULL_DISK, "next": {"due": None, "attempt": 1, "recipe": None}},
+            "waits until an operator has it tried again",
+        ),
+        ({"reason": "of-the-future", "subject": "x", "cause": "c"}, "failed after 2 min 5 s"),
+    ],
+)
+def test_a_project_page_says_what_follows_a_failure(changes, sentence):
+    assert sentence in words(project(with_build(**changes)))
+
+
+def test_a_failure_of_the_farm_is_none_of_the_package():
+    about = with_build(**FULL_DISK)
+    [block] = web_pages.release_blocks(about, {})
+    assert (block.state, block.marks) == ("waiting", [("cp311", "waiting")])
+    assert web_pages.badge(about)[0] == "waiting"
+    [first] = about["releases"]["1.0"]["builds"]
+    earlier = {**first, "counts": True, "build_id": 1}
+    about["releases"]["1.0"]["builds"].insert(0, earlier)
+    [block] = web_pages.release_blocks(about, {})
+    assert (block.state, block.marks) == ("failed", [("cp311", "failed")])
+    assert [*web_pages.unexplained(about)] == [1]
+
+
+def test_a_release_says_for_which_targets_it_has_no_wheel_and_why():
+    answers = [
+        Why("1.0", "linux_armv7l", abi, state, text, "", 3 if state == "failed" else 0)
+        for abi, state, text in (
+            ("cp311", "built", "built: a.whl"), ("cp39", "waiting", "waiting"),
+            ("cp312", "failed", "failed: <b>"), ("cp313", "waiting", "waiting"),
+        )
+    ]  # fmt: skip
+    about = data(v1_0=release(), v0_9=release())
+    [new, old] = web_pages.release_blocks(about, {}, answers=answers)
+    assert new.lacks == [("cp39 armv7l, cp313 armv7l", "waiting"), ("cp312 armv7l", "failed: <b>")]
+    assert old.lacks == []
+    page = RENDERER.project(about, {}, answers=answers)
+    assert "cp312 armv7l failed: <b>" in words(page.replace(b"<dd>", b" <dd>"))
+    with mock.patch.object(web_pages, "FULL", 0):
+        assert "failed: <b>" in words(RENDERER.project(about, {}, answers=answers))
+    made = json.loads(web_pages.builds_json(about, answers=answers))
+    assert made["releases"]["1.0"]["why"][2] == {
+        "platform": "linux_armv7l", "abi": "cp312", "state": "failed", "text": "failed: <b>",
+        "build_id": 3,
+    }  # fmt: skip
+    assert made["releases"]["1.0"]["why"][0]["build_id"] is None
+    assert made["releases"]["0.9"]["why"] == []
+
+
+def test_a_cured_release_says_how():
+    about = data(v1_0=release(["holygrail-1.0-py3-none-any.whl"], [("cp311", True)]))
+    about["releases"]["1.0"]["builds"][0]["recipe"] = {"constraints": ["setuptools<58"]}
+    page = words(project(about))
+    assert "built with setuptools<58" in page
+    assert "succeeded after 2 min 5 s with setuptools<58" in page
 
 
 def test_a_project_page_says_what_builds_fetched():
@@ -434,15 +568,20 @@ def test_the_reason_is_printable_for_any_log(log):
 def test_only_the_last_failure_for_each_abi_of_the_newest_releases_is_explained():
     builds = [("cp311", False), ("cp313", True)]
     many = {f"v1_{number}": release(builds=builds) for number in range(9)}
+    for number, each in enumerate(many.values()):
+        each["builds"][0]["build_id"] = number
     assert len(web_pages.unexplained(data(**many))) == web_pages.EXPLAINED
     healed = release()
     healed["builds"] = [
-        {"build_id": number, "abi_tag": "cp311", "platform": "linux_armv7l", "status": number == 2}
+        {
+            "build_id": number, "abi_tag": "cp311", "platform": "linux_armv7l",
+            "status": number == 2, **UNDIAGNOSED,
+        }
         for number in (2, 1)
-    ]
-    assert web_pages.unexplained(data(v1=healed)) == []
+    ]  # fmt: skip
+    assert web_pages.unexplained(data(v1=healed)) == {}
     healed["builds"][0]["platform"] = "linux_aarch64"
-    assert web_pages.unexplained(data(v1=healed)) == [1], "another target"
+    assert [*web_pages.unexplained(data(v1=healed))] == [1], "another target"
 
 
 @pytest.mark.parametrize(
@@ -500,11 +639,24 @@ def test_the_page_of_failures_describes_each_class():
 
 def test_every_key_of_the_json_is_documented():
     about = data(v1=release(["a.whl"], [("cp311", True)]))
-    made = json.loads(web_pages.builds_json(about, "1", Metadata()))
+    answers = [Why("1", "linux_armv7l", "cp311", "waiting", "waiting")]
+    made = json.loads(web_pages.builds_json(about, "1", Metadata(), answers=answers))
+    [target] = made["releases"]["1"]["why"]
     page = RENDERER.fixed()["json.html"].decode()
     terms = set(re.findall(r"\w+", " ".join(re.findall(r"<dt>(.*?)</dt>", page))))
     [one] = made["releases"].values()
-    keys = {*made, *made["metadata"], *one, *one["builds"][0], *one["files"]["a.whl"]}
+    keys = {
+        *made,
+        *made["metadata"],
+        "content",
+        "by_operator",
+        "due",
+        "attempt",
+        *target,
+        *one,
+        *one["builds"][0],
+        *one["files"]["a.whl"],
+    }
     assert keys <= terms
     example = re.search(r"<pre><code>(\{.*?)</code>", page, re.DOTALL)[1]
     shown = json.loads(example.replace("&gt;", ">"))
@@ -518,6 +670,7 @@ def test_every_key_of_the_json_is_documented():
 def test_the_json_of_a_project_has_plain_times_and_numbers():
     made = json.loads(web_pages.builds_json(data(v1_0=release(["a.whl"], [("cp311", True)]))))
     build = made["releases"]["1.0"]["builds"][0]
+    assert build["sentence"] == ""
     assert (build["built_at"], build["duration"]) == ("2026-11-01T10:00:00.000000Z", 125.0)
     assert made["releases"]["1.0"]["files"]["a.whl"]["size"] == 1_337_000
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import atom
 from helpers import Connected, patience, until, wire
 from piwheels.core import codec
-from piwheels.core.database.rows import Activity, EndedBuild, SimpleFile, SimpleProject
+from piwheels.core.database.rows import Activity, EndedBuild, ReasonCount, SimpleFile, SimpleProject
 from piwheels.core.errors import DatabaseError, Refused
 from piwheels.core.site import LAYOUT
 from piwheels.core.transport import Context
@@ -41,7 +41,8 @@ NOW = datetime(2026, 11, 1, tzinfo=UTC)
 BUILD = {
     "build_id": 7, "abi_tag": "cp311", "platform": "linux_armv7l", "status": False,
     "built_at": NOW, "duration": timedelta(1),
-    "retry_at": None, "fetched": 0, "refused": [],
+    "retry_at": None, "fetched": 0, "refused": [], "label": "", "reason": "", "subject": "",
+    "cause": "", "counts": True, "recipe": None, "next": None,
 }  # fmt: skip
 
 
@@ -87,6 +88,13 @@ class FakeDatabase:
             for name in self.versions
         ]
 
+    def get_targets(self):
+        self._check()
+        return []
+
+    def count_reasons(self, since, limit):
+        return [ReasonCount("missing-header", "cup.h", 2, 1)]
+
     def get_activity(self):
         return Activity({"cp311": (3, 1)}, {"2026-11-01": 5})
 
@@ -131,6 +139,7 @@ class FakeDatabase:
             for version, names in self.versions[package].items()
         }  # fmt: skip
         about = {"name": package, "description": "", "skip": "", "status": self._status(package)}
+        about["recipe"] = None
         return {**about, "releases": releases}
 
     def _status(self, package):
@@ -320,7 +329,7 @@ def files_of(site, name):
 def test_a_new_file_of_a_project_has_a_new_layout(scribe, site):
     scribe.call(RewritePages("BOTH", "spam"))
     names = {name for name in files_of(site, "spam") if not name.endswith(".gz")}
-    assert (LAYOUT, names) == (3, {
+    assert (LAYOUT, names) == (4, {
         "simple/spam/index.v1_json", "simple/spam/index.html", "simple/spam/index.v1_html",
         "project/spam/json/index.json", "project/spam/badge.svg", "project/spam/feed.atom",
         "project/spam/index.html",
@@ -636,6 +645,26 @@ def test_the_feeds_show_why_a_build_failed(scribe, fake_db, site):
     scribe.call(RewritePages("PROJECT", "spam"))
     until(lambda: (site / "feed.atom").read_bytes().count(b"<entry>") == 2)
     assert b"<pre>out of tin</pre>" in (site / "feed.atom").read_bytes()
+
+
+def test_the_statistics_count_failures_and_a_fault_at_this_stops_no_page(scribe, fake_db, site):
+    until((site / "stats.html").exists)
+    assert (
+        b'<a href="failures.html#missing-header">missing header</a>'
+        in (site / "stats.html").read_bytes()
+    )
+    asked = []
+
+    def fail(*_):
+        asked.append(1)
+        raise DatabaseError("too slow")
+
+    fake_db.count_reasons = fail
+    until(lambda: (scribe.call(RewritePages("PROJECT", "spam")), asked)[1])
+    (site / "stats.html").unlink()
+    scribe.call(RewritePages("PROJECT", "spam"))
+    until((site / "stats.html").exists)
+    assert len(asked) == 1
 
 
 def test_unchanged_site_wide_pages_are_not_written(scribe, site):

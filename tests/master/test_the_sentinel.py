@@ -18,6 +18,8 @@ from piwheels.master.messages import (
     DiskSpace,
     FleetSeen,
     LostSlave,
+    RowFailed,
+    SlaveSuspended,
     TargetsSeen,
     TaskReport,
     TasksSeen,
@@ -163,16 +165,20 @@ def test_events_are_sent_signed_and_again_after_a_failure(
         task = TheSentinel(make_config(webhook=urls, webhook_secret_file=secret))
         when, took = datetime(2026, 1, 1, tzinfo=UTC), timedelta(seconds=2)
         built = BuildOutcome(5, 1, "one", "six", "1.0", "cp311", "failed", took, 0, when)
+        built = built._replace(reason="missing-header", subject="tin.h")
         late = TargetState("linux_riscv64", "cp313", 8, 0, when)
         with running(task):
             reporter(
                 task.config, BuildEnded(1, None), BuildEnded(1, built._replace(result="ok")),
+                BuildEnded(1, built._replace(reason="disk-full", counts=False)),
                 BuildEnded(1, built), DiskSpace(100, 1), FleetSeen({}, [LostSlave(3, "three")]),
                 TargetsSeen([late], 1, [late]), TargetsSeen([late], 1, []),
+                SlaveSuspended(1, "one", "disk full"),
+                RowFailed("six", "1", "linux_armv7l", "cp39", ["a", "b", "c"], "killed", "Look."),
             )  # fmt: skip
-            until(lambda: len(receiver.taken) == 5)
-            until(lambda: task.metrics.webhooks == {"retried": 1, "refused": 1, "delivered": 3})
-            assert task.metrics.webhooks_waiting == 4
+            until(lambda: len(receiver.taken) == 7)
+            until(lambda: task.metrics.webhooks == {"retried": 1, "refused": 1, "delivered": 5})
+            assert task.metrics.webhooks_waiting == 6
     events = []
     for path, found, body in receiver.taken:
         assert path == "/hook?a=b"  # a redirect is not followed
@@ -184,9 +190,19 @@ def test_events_are_sent_signed_and_again_after_a_failure(
     assert events[0] == events[1]
     assert events[0][0] == "build-failed"
     assert events[0][1]["package"] == "six"
+    assert events[0][1]["reason"] == "missing-header"
+    assert events[0][1]["sentence"] == "Install the package that has the header tin.h."
     assert events[2:] == [
         ("disk-low", {"size": 100, "free": 1}), ("slave-lost", {"slave_id": 3, "slave": "three"}),
         ("target-unserved", {"platform": "linux_riscv64", "abi": "cp313", "pending": 8}),
+        ("slave-suspended", {"slave_id": 1, "slave": "one", "reason": "disk full"}),
+        (
+            "version-put-off",
+            {
+                "package": "six", "version": "1", "platform": "linux_armv7l", "abi": "cp39",
+                "slaves": ["a", "b", "c"], "reason": "killed", "sentence": "Look.",
+            },
+        ),
     ]  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from piwheels.core.clock import SYSTEM
 from piwheels.core.database import Database
 from piwheels.core.database.dsn import administer, redirect
 from piwheels.core.database.rows import Quarantine, UpstreamPackage, UpstreamVersion
+from piwheels.core.diagnosis import Diagnosis
 from piwheels.core.errors import Fatal
 from piwheels.core.farm import Done
 from piwheels.core.host.interpreters import Interpreter
@@ -34,7 +35,8 @@ from piwheels.core.protocols import (
     SlaveEvent,
     mr_chase,
 )
-from piwheels.core.states import BuildState, FileState, Pending, SlaveInfo
+from piwheels.core.recipes import Recipe
+from piwheels.core.states import Attempt, BuildState, FileState, Pending, Retry, SlaveInfo
 from piwheels.core.targets import FIRST
 from piwheels.slave.app import SlaveConfig
 from piwheels.up import app, boards, database, registry, separation, site
@@ -440,6 +442,82 @@ def test_a_failure_is_a_result_although_the_farm_wants_a_second_opinion(db, tmp_
     assert tracker.update(db)
     assert "failed" in tracker.report("http://localhost/")
     assert not tracker.all_built
+
+
+MISSING = Diagnosis("missing-header", "tin.h", f"fatal error: {'x' * 300}/tin.h: no such file")
+FULL_DISK = Diagnosis("disk-full", "", "no space left")
+
+
+def log_failure(db, diagnosis, **about):
+    made = BuildState(1, "toy", "1", "cp311", False, timedelta(seconds=5), "log", {})
+    made.platform, made.diagnosis = PC.platform, diagnosis
+    for name, value in about.items():
+        setattr(made, name, value)
+    return db.log_build(made)
+
+
+def retry(**delay):
+    return Retry(Attempt(1, ("at slave-1",)), Recipe(), timedelta(**delay))
+
+
+def test_a_report_says_why_a_build_failed_what_to_do_and_how_it_was_cured(db, tmp_path):
+    db.add_new_package("toy")
+    db.add_new_package_version("toy", "1")
+    db.add_targets([PC])
+    tracker = tracker_for(tmp_path, PC)
+    said = tracker._screen._stream
+    number = log_failure(db, MISSING)
+    assert tracker.update(db)
+    report = tracker.report("http://localhost/")
+    assert f"toy 1 for cp311: missing header: {MISSING.cause}\n" in report
+    assert "\n  Install the package that has the header tin.h.\n" in report
+    assert "\n  http://localhost/failures.html#missing-header\n" in report
+    assert f"failed toy 1 for cp311 after 5.0 s: missing header: {MISSING.cause}" in said.getvalue()
+    record = next(tracker.records("http://localhost/"))
+    json.dumps(record)
+    assert record["build_id"] == number
+    assert [record[key] for key in ("result", "reason", "subject", "cause", "retry_at")] == [
+        "failed", *MISSING[:3], None,
+    ]  # fmt: skip
+    assert record["about"] == "http://localhost/failures.html#missing-header"
+    assert record["message"] == f"missing header: {MISSING.cause}"
+    for older in ("cython<3", "setuptools<81"):
+        log_failure(db, FULL_DISK, recipe=Recipe(constraints=(older,)))
+    assert tracker.update(db)
+    report = tracker.report("http://localhost/")
+    assert "toy 1 for cp311: missing header: " in report
+    assert "\n  also failed with cython<3, with setuptools<81\n" in report
+    name = "toy-1-cp311-cp311-linux_x86_64.whl"
+    files = {
+        name: FileState(name, 1, "ab" * 32, "toy", "1", "cp311", "cp311", PC.platform, None, {})
+    }
+    cure = Recipe(constraints=("setuptools<58",))
+    log_failure(db, Diagnosis(""), status=True, files=files, recipe=cure)
+    assert tracker.update(db)
+    assert re.search(r"^toy +1 +cp311 +built with setuptools<58 +5\.0 ", tracker.report(""), re.M)
+    assert "built toy 1 for cp311 with setuptools<58 in" in said.getvalue()
+    record = next(tracker.records(""))
+    assert (record["result"], record["recipe"]) == ("built", "with setuptools<58")
+    assert (record["reason"], record["message"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("delay", "waits"), [({"seconds": 0}, True), ({"seconds": 50}, True), ({"hours": 1}, False)]
+)
+def test_a_failure_of_the_farm_is_put_off_and_awaited_for_a_minute(delay, waits, db, tmp_path):
+    db.add_new_package("toy")
+    db.add_new_package_version("toy", "1")
+    db.add_targets([PC])
+    tracker = tracker_for(tmp_path, PC)
+    log_failure(db, FULL_DISK, counts=False, retry=retry(**delay))
+    assert tracker.update(db) is not waits
+    report = tracker.report("")
+    assert re.search(r"^toy +1 +cp311 +put off ", report, re.M)
+    assert "toy 1 for cp311: put off: disk full: no space left\n" in report
+    assert ("\n  it is tried again\n" if waits else "\n  it will be tried again in 0:59:") in report
+    assert not tracker.all_built
+    assert tracker.problems() == ["toy 1 for cp311: put off: disk full: no space left"]
+    assert datetime.fromisoformat(next(tracker.records(""))["retry_at"])
 
 
 def test_an_invalid_port_is_refused():

@@ -19,10 +19,10 @@ PC = [targets.Target("linux_x86_64", abi) for abi in ("cp311", "cp313")]
 BOARD = targets.Target("linux_armv7l", "cp311")
 
 
-def build(abi, *filenames, platform="linux_x86_64", number=1):
+def build(abi, *filenames, platform="linux_x86_64", number=1, **more):
     about = number, "toy", "1.0", abi, platform, bool(filenames)
     took, when = timedelta(seconds=2.25), datetime(2026, 1, 1, tzinfo=UTC)
-    return BuildRow(*about, took, when, list(filenames))
+    return BuildRow(*about, took, when, list(filenames), **more)
 
 
 def rows(target, builds, waiting=(), others=()):
@@ -80,6 +80,39 @@ def test_an_abi3_wheel_serves_no_older_abi():
 
 def test_a_build_without_files_is_a_failure():
     assert results([build("cp311"), build("cp313")]) == [("failed", "", False)] * 2
+
+
+OLDER = {"constraints": ["setuptools<58"]}
+LATER = datetime(2026, 1, 2, tzinfo=UTC)
+TOO_NEW = {"reason": "tools-too-new", "subject": "setuptools<58", "cause": "use_2to3 is invalid"}
+FULL = {"reason": "disk-full", "cause": "no space left", "counts": False, "retry_at": LATER}
+WHEEL = "toy-1.0-cp311-cp311-linux_x86_64.whl"
+
+
+@pytest.mark.parametrize(
+    ("builds", "words", "reason", "number", "retry_at"),
+    [
+        ([TOO_NEW], "failed", "tools-too-new", 1, None),
+        ([FULL], "put off", "disk-full", 1, LATER),
+        ([TOO_NEW, FULL], "failed", "tools-too-new", 1, LATER),
+        ([FULL, TOO_NEW], "failed", "tools-too-new", 2, None),
+        ([TOO_NEW, {"reason": "link-error", "recipe": OLDER}], "failed", "tools-too-new", 1, None),
+        ([TOO_NEW, {"reason": "link-error"}], "failed", "link-error", 2, None),
+        ([TOO_NEW, {"recipe": OLDER, "status": True}], "built with setuptools<58", None, 2, None),
+        ([{"status": True}, FULL], "built", None, 1, None),
+        ([{"status": True}, {"recipe": OLDER, **TOO_NEW}], "failed", "tools-too-new", 2, None),
+    ],
+)
+def test_a_row_tells_the_failure_that_says_the_most(builds, words, reason, number, retry_at):
+    made = []
+    for at, about in enumerate(builds, 1):
+        files = [WHEEL] if about.get("status") else []
+        more = {name: value for name, value in about.items() if name != "status"}
+        made.append(build("cp311", *files, number=at, **more))
+    row = rows(Target("toy", "toy", "1.0"), made)[0]
+    assert (row.words, row.build_id, row.retry_at) == (words, number, retry_at)
+    assert (row.diagnosis and row.diagnosis.reason) == reason
+    assert row.has_wheel is (reason is None)
 
 
 def test_a_wheel_serves_no_other_platform():

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
-import logging
 from typing import TYPE_CHECKING, Any
 
 from piwheels.core.database.connection import LOG, REASON, Client, clean
 from piwheels.core.database.listener import Listener
+from piwheels.core.database.recipes import readable
 from piwheels.core.database.rows import (
     BuildRow,
     EndedBuild,
     Lease,
+    PlaceRow,
     PositionRow,
     Quarantine,
+    ReasonCount,
     TargetRow,
 )
 from piwheels.core.database.upstream import requirement
-from piwheels.core.errors import BadMessage, Refused, Rejected
+from piwheels.core.errors import Refused, Rejected
 from piwheels.core.pythons import REFUSALS, excluded_by, supports
-from piwheels.core.recipes import PLAIN, Recipe
 from piwheels.core.states import MAX_URL, Attempt, Fetch, Pending, Trial
 from piwheels.core.targets import Target
 from piwheels.core.text import clean_lines
@@ -82,6 +83,15 @@ class Builds(Client):
         """Return where *version* is in the queue of each target, and why."""
         rows = self._rows("explain_position", clean(package), clean(version))
         return [PositionRow(*row) for row in rows]
+
+    def get_places(self, package: str, versions: Sequence[str], most: int = 1000) -> list[PlaceRow]:
+        """Return where *versions* of *package* are in the queue of each target, up to *most*.
+
+        A version that a slave builds has a further row for its target.
+        """
+        names = [clean(version) for version in versions]
+        rows = self._rows("get_places", clean(package), names, most)
+        return [PlaceRow(*row) for row in rows]
 
     def set_urgency(self, package: str, version: str, urgency: str) -> bool:
         """Set how urgent *version* is: ``first``, ``security`` or ``""``.
@@ -182,6 +192,40 @@ class Builds(Client):
         """
         rows = self._rows("retry_failed", since, clean(label), again=False, limit=FULL_REFRESH)
         return [row[0] for row in rows]
+
+    def count_reasons(self, since: datetime, limit: int = 100) -> list[ReasonCount]:
+        """Return how many failures stand since *since*, by reason and subject, most first.
+
+        A version that has failed for several targets is several failures.
+        """
+        return [ReasonCount(*row) for row in self._rows("count_reasons", since, limit)]
+
+    def count_reason(self, reason: str, subject: str | None, since: datetime) -> int:
+        """Return how many failures stand since *since* with *reason* and *subject* (or any)."""
+        return int(self._value("count_reason", *_of_reason(reason, subject), since))
+
+    def get_failures(
+        self, reason: str, subject: str | None, since: datetime, limit: int = 100
+    ) -> list[EndedBuild]:
+        """Return the builds of :meth:`count_reason`, newest first."""
+        rows = self._rows("get_failures", *_of_reason(reason, subject), since, limit)
+        return [EndedBuild(*row) for row in rows]
+
+    def retry_reason(self, reason: str, subject: str | None, since: datetime) -> list[str]:
+        """Have the failures of :meth:`count_reason` built again, with all attempts before them.
+
+        Return the package of each failure; its pages are scheduled.
+        """
+        values = *_of_reason(reason, subject), since
+        rows = self._rows("retry_reason", *values, again=False, limit=FULL_REFRESH)
+        return [row[0] for row in rows]
+
+    def retry_version(self, package: str, version: str) -> int:
+        """Delete the failed builds of *version*, which returns to the queue; return their number.
+
+        The pages of *package* are scheduled.
+        """
+        return int(self._value("retry_version", clean(package), clean(version)))
 
     def take_back(self, build_ids: Sequence[int]) -> list[str]:
         """Delete those of these builds that have failed; their versions return to the queue.
@@ -287,15 +331,14 @@ def _columns(rows: Sequence[tuple[str, ...]], width: int) -> list[list[str]]:
     return [[clean(row[i]) for row in rows] for i in range(width)]
 
 
+def _of_reason(reason: str, subject: str | None) -> tuple[str, str | None]:
+    return clean(reason), None if subject is None else clean(subject)
+
+
 def _pending(row: Sequence[Any]) -> Pending:
     content, number, tried = row[8:]
-    recipe = PLAIN
-    try:
-        recipe = Recipe.from_map(content or {})
-    except BadMessage as exc:  # one row must not stop the others
-        logging.getLogger("database").warning("a recipe of %s is left out: %s", row[0], exc)
     attempt = Attempt(number, tuple(tried))
-    return Pending(*row[:8])._replace(recipe=recipe, attempt=attempt)
+    return Pending(*row[:8])._replace(recipe=readable(content, row[0]), attempt=attempt)
 
 
 def _as_json(build: BuildState) -> dict[str, Any]:

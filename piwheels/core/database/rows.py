@@ -6,7 +6,12 @@ They pass between the master's tasks only, never to another process.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, Final, NamedTuple, TypedDict
+
+from piwheels.core.recipes import Recipe  # noqa: TC001 (the schema of a call)
+
+#: The skip reason of versions without a source distribution.
+BINARY_ONLY: Final = "binary only"
 
 
 class Lease(NamedTuple):
@@ -56,6 +61,20 @@ class PositionRow(NamedTuple):
     popularity: int
     urgency: str
     failed_at: datetime | None
+
+
+class PlaceRow(NamedTuple):
+    """The *place* of a version among *of* builds in the queue of a target (``None``: far behind).
+
+    With the *label* of a slave, it says instead that this slave builds the version for the target.
+    """
+
+    version: str
+    platform: str
+    abi_tag: str
+    place: int | None
+    of: int
+    label: str
 
 
 class Quarantine(NamedTuple):
@@ -162,6 +181,43 @@ class EndedBuild(NamedTuple):
     retry_at: datetime | None = None
 
 
+class ReasonCount(NamedTuple):
+    """How many failures (*builds*) of how many *packages* have a *reason* and a *subject*."""
+
+    reason: str
+    subject: str
+    builds: int
+    packages: int
+
+
+class StandingFailure(NamedTuple):
+    """A failure that stands, of a build with *recipe*.
+
+    *failed* are all recipes with which the version has failed for the target. *held*: the attempt
+    after a failure of the farm waits for an operator.
+    """
+
+    build_id: int
+    package: str
+    version: str
+    platform: str
+    abi_tag: str
+    reason: str
+    subject: str
+    recipe: Recipe
+    failed: list[Recipe]
+    held: bool
+
+
+class NewAttempt(NamedTuple):
+    """A failed build that is to be tried again with *recipe*, as attempt *number* after *tried*."""
+
+    build_id: int
+    number: int
+    tried: tuple[str, ...]
+    recipe: Recipe
+
+
 class Activity(NamedTuple):
     """Recent activity: *builds* of the last seven days by ABI, as (succeeded, failed).
 
@@ -193,15 +249,17 @@ class ProjectRecipe(TypedDict):
 class ProjectBuild(TypedDict):
     """One attempt to build a release.
 
-    *fetched* is the number of files that it fetched; *refused* are the addresses, or ``HOST:PORT``,
-    that the proxy of its slave refused. A failure with a *retry_at* needs a second opinion: from
-    another slave, or from its own at that time; *next* is another attempt that the farm plans. The
-    diagnosis and the recipe are as in :class:`BuildRow`.
+    *label* is the name of its slave, *fetched* the number of files that it fetched; *refused* are
+    the addresses, or ``HOST:PORT``, that the proxy of its slave refused. A failure with a
+    *retry_at* needs a second opinion: from another slave, or from its own at that time; *next* is
+    another attempt that the farm plans. The diagnosis and the recipe are as in
+    :class:`BuildRow`.
     """
 
     build_id: int
     abi_tag: str
     platform: str
+    label: str
     status: bool
     built_at: datetime
     retry_at: datetime | None
@@ -267,6 +325,7 @@ class ProjectData(TypedDict):
     description: str
     status: str
     skip: str
+    recipe: ProjectRecipe | None
     releases: dict[str, ProjectRelease]
 
 

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Final
 from packaging.utils import canonicalize_version
 
 from piwheels.core.database.connection import REASON, Client, call, clean, halved, log_skipped
-from piwheels.core.database.rows import KnownVersion, UpstreamPackage, UpstreamVersion, WatchedRow
+from piwheels.core.database.rows import (
+    BINARY_ONLY,
+    KnownVersion,
+    UpstreamPackage,
+    UpstreamVersion,
+    WatchedRow,
+)
 from piwheels.core.errors import Rejected
 from piwheels.core.pythons import excluded_by
 
@@ -18,8 +24,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection
 
-#: The skip reason of versions without a source distribution.
-BINARY_ONLY: Final = "binary only"
 #: The width of columns for names of source distributions.
 FILENAME: Final = 255
 

@@ -148,6 +148,7 @@ def _names(kind: str, subject: str) -> list[str]:
     return list(dict.fromkeys(filter(None, names)))
 
 
+@lru_cache(maxsize=1000)
 def _find(release: str, kind: str, subject: str) -> list[str]:
     """Return the packages that have *subject*: rather at its place than in a folder there.
 

@@ -145,6 +145,13 @@ class ReportPause(NamedTuple):
     text: str
 
 
+class ReportRow(NamedTuple):
+    """Report that *slaves* in a row failed to build a version because of the farm."""
+
+    build: BuildState
+    slaves: list[str]
+
+
 class TakeBack(NamedTuple):
     """Delete failed *builds* of slaves in quarantine; their versions return to the queue."""
 
@@ -196,6 +203,7 @@ SlaveEffect = (
     | ReleaseLease
     | ReadQueue
     | ReportPause
+    | ReportRow
     | TakeBack
     | SaveQuarantines
     | DropFile

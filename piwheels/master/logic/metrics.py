@@ -13,6 +13,7 @@ from prometheus_client.core import (
 )
 
 from piwheels import __version__
+from piwheels.core.diagnosis import Diagnosis
 from piwheels.core.tasks import BUCKETS
 from piwheels.master.messages import (
     FleetSeen,
@@ -66,6 +67,9 @@ class Metrics:
         self._pages: int | None = None
         self._upstream: UpstreamSeen | None = None
         self._builds: Counter[tuple[str, str]] = Counter()
+        #: Failures by the codes of their classes, and builds that only a recipe has made succeed.
+        self._failures: Counter[str] = Counter()
+        self._cured = 0
         self._lost = 0
         #: Webhooks: how many wait, and how many ended in each way.
         self.webhooks_waiting = 0
@@ -103,6 +107,11 @@ class Metrics:
     def count_build(self, outcome: BuildOutcome | None, abi: str = "") -> None:
         """Count the end of a build; ``None``: the version will be built again."""
         result, abi = ("again", abi) if outcome is None else (outcome.result, outcome.abi)
+        if outcome is not None and result == "failed":
+            result = "failed" if outcome.counts else "put-off"
+            self._failures[Diagnosis(outcome.reason).about.code] += 1
+        elif outcome is not None and result == "ok":
+            self._cured += bool(outcome.recipe)
         if len({known for known, _ in self._builds}) >= MAX_ABIS:
             abi = "other"
         self._builds[abi, result] += 1
@@ -136,6 +145,10 @@ class Metrics:
                 value = getattr(stats, field)
                 yield GaugeMetricFamily(f"piwheels_{name}", text, value=value)
         yield self._built()
+        yield _counts("failures", "Failed builds since the start.", "reason", self._failures)
+        yield CounterMetricFamily(
+            "piwheels_builds_cured", "Builds that succeeded with a recipe.", value=self._cured
+        )
         yield _gauges("slaves", "Slaves by state.", "state", self._fleet.by_state)
         yield CounterMetricFamily(
             "piwheels_slaves_lost", "Slaves that were declared dead.", value=self._lost

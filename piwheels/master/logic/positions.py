@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from piwheels.core.protocols import Position
-from piwheels.core.words import counted
+from piwheels.core.words import counted, time_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
 
     from piwheels.core.database.rows import PositionRow
 
@@ -28,7 +27,7 @@ def position(row: PositionRow) -> Position:
 
 
 def _reasons(row: PositionRow) -> Iterator[str]:
-    yield f"has waited since {_at(row.since)}"
+    yield f"has waited since {time_text(row.since)}"
     if row.urgency == "first":
         yield "an operator has put it first"
     elif row.urgency == "security":
@@ -38,15 +37,11 @@ def _reasons(row: PositionRow) -> Iterator[str]:
         earlier = counted(_DIGIT * row.popularity, "day")
         yield f"popular: its downloads of 30 days have {digits}: {earlier} earlier"
     if later := min(max(row.since - row.released, timedelta()) / 10, _OLDEST).days:
-        yield f"released {_at(row.released)[:10]}: {counted(later, 'day')} later"
+        yield f"released {time_text(row.released)[:10]}: {counted(later, 'day')} later"
     if row.failed_at is not None:
         about = "a slave of another owner may try it, the same one a day later"
-        yield f"failed at {_at(row.failed_at)}: {about}"
+        yield f"failed at {time_text(row.failed_at)}: {about}"
     elif row.abi_tag == "any":
         yield "it has no build yet: a slave of any target may begin"
     elif row.exclusive:
         yield _EXCLUSIVE[row.exclusive]
-
-
-def _at(time: datetime) -> str:
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

@@ -13,18 +13,19 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from urllib.parse import quote
 
-from piwheels.core.reasons import last_lines
+from piwheels.core.diagnosis import Diagnosis, excerpt
+from piwheels.core.diagnosis.words import is_unknown, page_of
+from piwheels.core.recipes import recipe_phrase
 from piwheels.core.site import log_name
 from piwheels.core.states import Trial
 from piwheels.core.targets import Target
 from piwheels.core.text import ESCAPE
 from piwheels.core.wheels.tags import abi_key, parse_if_wheel
-from piwheels.core.words import counted, size_text
+from piwheels.core.words import counted, size_text, time_text
 from piwheels.master.logic.simple_index import specifier, to_json, version_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from datetime import datetime
 
     from piwheels.core.database.rows import (
         EndedBuild,
@@ -33,18 +34,21 @@ if TYPE_CHECKING:
         ProjectFile,
         ProjectRelease,
     )
+    from piwheels.core.protocols import Why
     from piwheels.core.states import Fetch
     from piwheels.master.logic.wheel_metadata import Metadata
 
 #: How many releases a project page shows in full; older ones only with their state.
 FULL: Final = 100
-#: For how many releases the page shows why builds failed.
+#: For how many releases the page shows the end of the logs of failed builds, and for how many the
+#: causes of their failures.
 EXPLAINED: Final = 5
+CAUSES: Final = 20
 #: How many logs are read for this.
 MAX_LOGS: Final = 12
 #: The size of a failure reason: lines, characters per line; and of the searched end of the log.
 _LINES, _WIDTH = 8, 200
-TAIL: Final = 100_000
+_TAIL: Final = 100_000
 #: Libraries that apt or the essential packages of Debian need: each machine with apt has them.
 ESSENTIAL: Final = frozenset(
     {
@@ -59,6 +63,11 @@ _GOOD, _BAD, _NEUTRAL = "#1f7a3d", "#b3261e", "#5f6368"
 _BADGE: Final = 30
 #: How many refused addresses a page names.
 _NAMED = 3
+#: The class of style of each result.
+_MARKS: Final = {"succeeded": "ok", "failed": "failed", "put off": "waiting"}
+#: An attempt that is due so early is the next one.
+_SOON: Final = timedelta(minutes=1)
+UNDIAGNOSED: Final = Diagnosis("")
 _PYTHON: Final = re.compile(r"(?:cp|py)([23])(\d{0,3})", re.ASCII)
 
 
@@ -99,20 +108,38 @@ class FetchLine(NamedTuple):
     about: str
 
 
+class FailureLine(NamedTuple):
+    """Why a build failed: the *title* of its class, and the *page* that explains it.
+
+    *title* and *page* are ``""`` if nobody knows the class, *cause* and *why* (the lines of the log
+    around it) if they are not shown. *page* is relative to the site.
+    """
+
+    title: str
+    page: str
+    sentence: str
+    cause: str
+    why: str
+
+
 class BuildLine(NamedTuple):
     """A build on a project page.
 
-    *log* is a path relative to the site; *why* is the reason of a failure (``""`` if not shown).
-    *network* says what it fetched and was refused (``""``: nothing), *fetches* has the details.
-    *again* says who will try to confirm a failure (``""``: nobody).
+    *result* is one of: succeeded, failed, put off; *mark* its class of style. *how* says what its
+    recipe changed, *fault* why a failure does not count, *again* what follows it (``""``: nothing).
+    *log* is a path relative to the site. *network* says what it fetched and was refused (``""``:
+    nothing), *fetches* has the details.
     """
 
     abi: str
-    status: bool
+    result: str
+    mark: str
+    how: str
+    fault: str
     when: str
     duration: str
     log: str
-    why: str
+    failure: FailureLine | None
     network: str
     fetches: list[FetchLine]
     again: str
@@ -123,8 +150,8 @@ class ReleaseBlock(NamedTuple):
 
     *state* is one of: built, failed, waiting, skipped, quarantined.
     *yank_reason* and *skip* are ``""`` without a reason. *yanked_by* says who yanked it.
-    *marks* are the ABIs with builds, each with whether the last build succeeded. *excluded* says
-    for which ABIs of the farm it is not (``""``: for all).
+    *marks* are the ABIs with builds, each with the class of style of its last build. *how* says
+    what the recipes of its files changed, *lacks* for which targets it has no wheel, and why.
     """
 
     version: str
@@ -136,8 +163,9 @@ class ReleaseBlock(NamedTuple):
     skip: str
     files: list[FileLine]
     builds: list[BuildLine]
-    marks: list[tuple[str, bool]]
-    excluded: str
+    marks: list[tuple[str, str]]
+    how: list[str]
+    lacks: list[tuple[str, str]]
 
 
 class Recent(NamedTuple):
@@ -181,15 +209,42 @@ def offered(data: ProjectData) -> ProjectData:
 
 def release_blocks(
     data: ProjectData,
-    logs: Mapping[int, str],
+    ends: Mapping[int, str],
     fetches: Mapping[int, Sequence[Fetch]] = MappingProxyType({}),
+    answers: Iterable[Why] = (),
 ) -> list[ReleaseBlock]:
     """Return the releases of a project, newest first, with their files and builds.
 
-    *logs* are the logs of the builds in :func:`unexplained`, *fetches* what the builds in
-    :func:`newest_builds` fetched.
+    *ends* are what :func:`reason` returns for the builds in :func:`unexplained`, *fetches* what the
+    builds in :func:`newest_builds` fetched, *answers* those of
+    :func:`piwheels.master.logic.why.why`.
     """
-    return [_release_block(data, *item, logs, fetches) for item in _releases(data)]
+    lacks = _lacks(answers)
+    return [
+        _release_block(
+            data,
+            version,
+            release,
+            ends,
+            fetches,
+            lacks=lacks.get(version, []),
+            has_causes=place < CAUSES,
+        )
+        for place, (version, release) in enumerate(_releases(data))
+    ]
+
+
+def _lacks(answers: Iterable[Why]) -> dict[str, list[tuple[str, str]]]:
+    """Return the targets without a wheel and the reasons, by version; equal reasons are one."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for answer in answers:
+        if answer.state != "built":
+            texts = found.setdefault(answer.version, {})
+            texts.setdefault(answer.text, []).append(answer.target.words)
+    return {
+        version: [(", ".join(targets), text) for text, targets in texts.items()]
+        for version, texts in found.items()
+    }
 
 
 def newest_builds(data: ProjectData) -> list[int]:
@@ -198,23 +253,35 @@ def newest_builds(data: ProjectData) -> list[int]:
     return [build["build_id"] for release in newest for build in release["builds"]]
 
 
-def unexplained(data: ProjectData) -> list[int]:
-    """Return the failed builds to explain: the last for each ABI of the newest releases."""
+def unexplained(data: ProjectData) -> dict[int, Diagnosis]:
+    """Return the failed builds of which lines of the log are shown, with their diagnoses.
+
+    They are the last for each target of the newest releases.
+    """
     newest = [release for _, release in _releases(data)[:EXPLAINED]]
     failed = [
-        build["build_id"]
+        (build["build_id"], diagnosis_of(build))
         for release in newest
         for build in _last_builds(release).values()
         if not build["status"]
     ]
-    return failed[:MAX_LOGS]
+    return dict(failed[:MAX_LOGS])
 
 
-def reason(log: str) -> str:
-    """Return the lines of a failed build's *log* that most likely contain the reason."""
-    plain = ESCAPE.sub("", log[-TAIL:])
-    lines = [_shown(line) for line in last_lines(plain, _LINES)]
+def reason(log: str, diagnosis: Diagnosis = UNDIAGNOSED) -> str:
+    """Return the lines of a failed build's *log* around the cause of *diagnosis*.
+
+    Without a cause, they are those at its end that most likely contain the reason.
+    """
+    known = diagnosis.cause and diagnosis.cause in log
+    plain = log if known else ESCAPE.sub("", log[-_TAIL:])
+    lines = [_shown(line) for line in excerpt(plain, diagnosis, _LINES)]
     return textwrap.dedent("\n".join(lines)).strip("\n")
+
+
+def diagnosis_of(build: ProjectBuild) -> Diagnosis:
+    """Return why *build* failed, as far as the database knows."""
+    return Diagnosis(build["reason"], build["subject"], build["cause"])
 
 
 def builds_json(
@@ -223,8 +290,12 @@ def builds_json(
     metadata: Metadata | None = None,
     site_url: str = "",
     index: str = "",
+    *,
+    answers: Iterable[Why] = (),
 ) -> bytes:
     """Return a project page as JSON; *metadata* is that of the release *version*.
+
+    *answers* are as for :func:`release_blocks`.
 
     *index* is the address of the upstream index (PEP 503), next to whose pages are those of
     projects.
@@ -245,7 +316,14 @@ def builds_json(
         "pypi_url": index and f"{index.rstrip('/').removesuffix('/simple')}/project/{name}",
         "piwheels_url": site_url and f"{site_url}project/{name}",
     }
-    releases = {key: _release_json(key, release) for key, release in _releases(data)}
+    said: dict[str, list[dict[str, Any]]] = {}
+    for each in answers:
+        about = {name: getattr(each, name) for name in ("platform", "abi", "state", "text")}
+        said.setdefault(each.version, []).append(about | {"build_id": each.build_id or None})
+    releases = {
+        key: _release_json(key, release) | {"why": said.get(key, [])}
+        for key, release in _releases(data)
+    }
     return to_json({**made, **earlier, "releases": releases})
 
 
@@ -253,6 +331,10 @@ def _release_json(version: str, release: ProjectRelease) -> dict[str, Any]:
     """Return a *release* with the keys of piwheels 0.23 in addition to ours."""
     return {
         **release,
+        "builds": [
+            {**build, "sentence": "" if build["status"] else diagnosis_of(build).sentence}
+            for build in release["builds"]
+        ],
         "released": f"{release['released'].astimezone(UTC):%Y-%m-%d %H:%M:%S}",
         "prerelease": version_key(version)[1].is_prerelease,
         "skip_reason": release["skip"],
@@ -333,7 +415,13 @@ def _releases(data: ProjectData) -> list[tuple[str, ProjectRelease]]:
 
 
 def _last_builds(release: ProjectRelease) -> dict[str, ProjectBuild]:
-    return {target_words(build): build for build in _builds(release)}
+    """Return the last build for each target; failures of the farm only if there is no other."""
+    found: dict[str, ProjectBuild] = {}
+    for build in _builds(release):
+        words = target_words(build)
+        if build["counts"] or not found.get(words, build)["counts"]:
+            found[words] = build
+    return found
 
 
 def _builds(release: ProjectRelease) -> list[ProjectBuild]:
@@ -352,10 +440,13 @@ def _release_block(
     data: ProjectData,
     version: str,
     release: ProjectRelease,
-    logs: Mapping[int, str],
+    ends: Mapping[int, str],
     fetches: Mapping[int, Sequence[Fetch]],
+    *,
+    lacks: list[tuple[str, str]],
+    has_causes: bool,
 ) -> ReleaseBlock:
-    builds = _builds(release)
+    builds, last = _builds(release), _last_builds(release)
     skip = release["skip"] or data["skip"]
     if release["quarantined"] or data["status"] == "quarantined":
         state = "quarantined"
@@ -364,7 +455,8 @@ def _release_block(
     elif skip:
         state = "skipped"
     elif any(
-        not build["status"] and build["abi_tag"] not in release["excluded"] for build in builds
+        _result(build) == "failed" and build["abi_tag"] not in release["excluded"]
+        for build in builds
     ):
         state = "failed"
     else:
@@ -378,20 +470,37 @@ def _release_block(
         yank_reason=release["yank_reason"].strip() if release["yanked"] else "",
         skip=skip,
         files=[_file_line(name, file) for name, file in sorted(release["files"].items())],
-        builds=[_build_line(build, logs, fetches) for build in builds],
+        builds=[
+            _build_line(
+                build,
+                ends.get(build["build_id"], ""),
+                fetches.get(build["build_id"], ()),
+                is_last=build in last.values(),
+                has_cause=has_causes,
+            )
+            for build in builds
+        ],
         marks=[
-            (abi, build["status"])
-            for abi, build in _last_builds(release).items()
+            (abi, _MARKS[_result(build)])
+            for abi, build in last.items()
             if build["status"] or build["abi_tag"] not in release["excluded"]
         ],
-        excluded=_excluded_text(release),
+        how=sorted(_phrases(release)),
+        lacks=lacks,
     )
 
 
-def _excluded_text(release: ProjectRelease) -> str:
-    if not release["excluded"]:
-        return ""
-    return f"not for {', '.join(release['excluded'])} (requires {release['requires_python']})"
+def _phrases(release: ProjectRelease) -> set[str]:
+    """Return how the files of a release were made that need a recipe."""
+    made = {file["build_id"] for file in release["files"].values()}
+    builds = [build for build in release["builds"] if build["build_id"] in made]
+    return {phrase for build in builds if (phrase := recipe_phrase(build["recipe"]))}
+
+
+def _result(build: ProjectBuild) -> str:
+    if build["status"]:
+        return "succeeded"
+    return "failed" if build["counts"] else "put off"
 
 
 def _file_line(name: str, file: ProjectFile) -> FileLine:
@@ -413,26 +522,56 @@ def _trial(name: str, file: ProjectFile) -> Trial:
 
 
 def _build_line(
-    build: ProjectBuild, logs: Mapping[int, str], fetches: Mapping[int, Sequence[Fetch]]
+    build: ProjectBuild, end: str, fetches: Sequence[Fetch], *, is_last: bool, has_cause: bool
 ) -> BuildLine:
+    result = _result(build)
     return BuildLine(
         abi=target_words(build),
-        status=build["status"],
-        when=f"{build['built_at'].astimezone(UTC):%Y-%m-%d %H:%M} UTC",
+        result=result,
+        mark=_MARKS[result],
+        how=recipe_phrase(build["recipe"]),
+        fault=_fault_text(build) if result == "put off" else "",
+        when=time_text(build["built_at"]),
         duration=duration_text(build["duration"]),
         log=log_name(build["build_id"]),
-        why=reason(logs.get(build["build_id"], "")),
+        failure=None if build["status"] else _failure_line(build, end, has_cause=has_cause),
         network=network_text(build["fetched"], build["refused"]),
-        fetches=[_fetch_line(fetch) for fetch in fetches.get(build["build_id"], ())],
-        again=_again_text(build["retry_at"]),
+        fetches=[_fetch_line(fetch) for fetch in fetches],
+        again=_again_text(build, is_last=is_last),
     )
 
 
-def _again_text(retry_at: datetime | None) -> str:
-    if retry_at is None:
+def _failure_line(build: ProjectBuild, end: str, *, has_cause: bool) -> FailureLine:
+    found = diagnosis_of(build)
+    cause = printable(found.cause) if has_cause else ""
+    shown = cause if cause not in end else ""
+    if is_unknown(found):
+        return FailureLine("", "", "", shown, end)
+    page, sentence = page_of(found.about.code), printable(found.sentence)
+    return FailureLine(found.about.title, page, sentence, shown, end)
+
+
+def _fault_text(build: ProjectBuild) -> str:
+    """Return where a build failed that does not count, and who is at fault."""
+    where = f"on {printable(build['label'])} " if build["label"] else ""
+    farm = diagnosis_of(build).about.fault == "farm"
+    return f"{where}({'the fault of the farm' if farm else 'its slave is in quarantine'})"
+
+
+def _again_text(build: ProjectBuild, *, is_last: bool) -> str:
+    """Return what follows a failed build."""
+    following, ended = build["next"], build["built_at"]
+    if following is not None:
+        phrase = recipe_phrase(following["recipe"])
+        due = following["due"]
+        if due is None:
+            return " ".join(filter(None, ("waits until an operator has it tried again", phrase)))
+        when = "next" if due - ended < _SOON else f"after {time_text(due)}"
+        return " ".join(filter(None, ("to be tried again", phrase, when)))
+    if build["retry_at"] is None or not is_last or _result(build) != "failed":
         return ""
-    when = f"{retry_at.astimezone(UTC):%Y-%m-%d %H:%M}"
-    return f"to be tried again by another slave, or after {when} UTC by the same"
+    when = time_text(build["retry_at"])
+    return f"to be tried again by another slave, or after {when} by the same"
 
 
 def network_text(fetched: int, refused: Sequence[str]) -> str:
@@ -456,8 +595,13 @@ def summary(description: str) -> str:
 
 
 def _shown(line: str) -> str:
-    line = "".join(char if char.isprintable() else " " for char in line[: 2 * _WIDTH]).rstrip()
+    line = printable(line[: 2 * _WIDTH])
     return line if len(line) <= _WIDTH else f"{line[: _WIDTH - 1]}…"
+
+
+def printable(line: str) -> str:
+    """Return foreign text as one line that can be shown."""
+    return "".join(char if char.isprintable() else " " for char in line).rstrip()
 
 
 def tag_words(filename: str) -> list[str]:

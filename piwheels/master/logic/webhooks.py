@@ -9,6 +9,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from piwheels.core.diagnosis import Diagnosis
 from piwheels.master.logic.failures import Failures
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def webhook(id_: str, event: str, at: datetime, master: str, details: dict[str, 
 
 def failed_build(outcome: BuildOutcome) -> dict[str, Any]:
     """Return the details of a failed build."""
+    found = Diagnosis(outcome.reason, outcome.subject, outcome.cause)
     return {
         "build_id": outcome.build_id,
         "package": outcome.package,
@@ -53,6 +55,11 @@ def failed_build(outcome: BuildOutcome) -> dict[str, Any]:
         "slave_id": outcome.slave_id,
         "slave": outcome.label,
         "seconds": outcome.duration.total_seconds(),
+        "reason": found.about.code,
+        "subject": found.subject,
+        "cause": found.cause,
+        "sentence": found.sentence,
+        "recipe": outcome.recipe,
     }
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 from contextlib import suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.clock import SYSTEM
 from piwheels.core.site import FEED
 from piwheels.master.logic import feeds, site_wide, web_pages
+from piwheels.master.logic.reasons import reason_lines, suggested_release
 from piwheels.master.logic.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -17,11 +19,19 @@ if TYPE_CHECKING:
 
     from piwheels.core.clock import Clock
     from piwheels.core.database import Database
+    from piwheels.master.logic.reasons import ReasonLine
     from piwheels.master.site.files import Site
     from piwheels.master.site.rendering import Renderer
 
 #: How many of the most downloaded projects the pages list.
 POPULAR: Final = 100
+#: The failures that are counted by their reasons: of so many days, of so many subjects.
+FAILED_DAYS: Final = timedelta(days=7)
+MAX_SUBJECTS: Final = 1000
+#: Counting visits each of these failures: it takes at most this share of the time. The seconds
+#: until it is tried again after an error.
+COUNT_SHARE: Final = 1 / 200
+COUNT_AGAIN: Final = 3600.0
 
 
 class Overview:
@@ -55,8 +65,11 @@ class Overview:
         self._shown: dict[str, tuple[int, int]] | None = None
         self._popular: list[str] = []
         self._downloads_known = False
-        #: Why the failed builds in the feed failed.
-        self._reasons: dict[int, str] = {}
+        #: The ends of the logs of the failed builds in the feed whose cause nobody knows.
+        self._ends: dict[int, str] = {}
+        #: The failures by their reasons, and when they are counted again.
+        self._failed: list[ReasonLine] = []
+        self._count_due = 0.0
         #: The group that is written, or was last.
         self._current = ""
         self._root, self._search, self._home, self._sitemap = (Schedule(pause) for _ in range(4))
@@ -214,28 +227,40 @@ class Overview:
             self._stats_stale = False
         builds = db.get_recent_builds(feeds.FARM_SIZE)
         listed = [build for build in builds if build.package in shown]
-        self._explain([build.build_id for build in listed if not build.status])
+        self._explain(feeds.unexplained(listed))
+        self._count_failed(db)
         self._site.write_pages(
             {
-                root / FEED: self._renderer.farm_feed(listed, self._reasons),
+                root / FEED: self._renderer.farm_feed(listed, self._ends),
                 root / "index.html": self._renderer.home(self._stats, popular, builds, shown),
                 root / "stats.html": self._renderer.stats(
-                    self._stats, db.get_activity(), list(site_wide.found(popular[:20], shown))
+                    self._stats,
+                    db.get_activity(),
+                    list(site_wide.found(popular[:20], shown)),
+                    self._failed,
                 ),
             }
         )
 
+    def _count_failed(self, db: Database) -> None:
+        if (began := self._clock.monotonic()) >= self._count_due:
+            self._count_due = began + COUNT_AGAIN
+            counts = db.count_reasons(self._clock.now() - FAILED_DAYS, MAX_SUBJECTS)
+            self._failed = reason_lines(counts, suggested_release(db.get_targets()))
+            ended = self._clock.monotonic()
+            self._count_due = ended + (ended - began) / COUNT_SHARE
+
     def _explain(self, failed: Iterable[int]) -> None:
-        """Keep the reasons of these builds; read the logs of those that are new."""
-        known, self._reasons = self._reasons, {}
+        """Keep the ends of the logs of these builds; read those that are new."""
+        known, self._ends = self._ends, {}
         for number in failed:
             if number not in known:
-                with suppress(OSError):  # without its log, a failure has no explanation
+                with suppress(OSError):  # a failure without a log has no end to show
                     log = self._site.read_log(number)
                     if log is not None:
                         known[number] = web_pages.reason(log)
             if number in known:
-                self._reasons[number] = known[number]
+                self._ends[number] = known[number]
 
     def _write_sitemap(self, _: Database) -> None:
         files = site_wide.sitemap(self._url, self._shown or ()) if self._url else {}

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from piwheels.core.database.rows import Activity, EndedBuild, ProjectData, SimpleProject
+    from piwheels.core.protocols import Why
     from piwheels.core.states import Fetch
+    from piwheels.master.logic.reasons import ReasonLine
     from piwheels.master.logic.site_wide import Found
     from piwheels.master.site.describer import Described
 
@@ -37,6 +39,8 @@ NAMES, RELEASES = 48, 12
 _OPEN = 2
 #: How many dependencies are shown at once.
 _FEW = 15
+#: The signs of results, by their class of style.
+_SIGNS = {"ok": "✓", "failed": "✗", "waiting": "…"}
 #: A description that is at most so long, in characters of HTML, is open initially.
 _SHORT = 4000
 #: The width of a letter on a badge.
@@ -97,17 +101,21 @@ class Renderer:
     def project(
         self,
         data: ProjectData,
-        logs: Mapping[int, str],
+        ends: Mapping[int, str],
         described: Described = UNKNOWN,
         has_page: Callable[[str], bool] = lambda _: False,
         fetches: Mapping[int, Sequence[Fetch]] = MappingProxyType({}),
+        *,
+        answers: Iterable[Why] = (),
     ) -> bytes:
-        """Return a project page; *logs* and *fetches* are as in :func:`web_pages.release_blocks`.
+        """Return a project page.
+
+        *ends*, *fetches* and *answers* are as in :func:`web_pages.release_blocks`.
 
         *described* is the METADATA of the release that installers choose; *has_page* tells which
         projects have a page.
         """
-        releases = web_pages.release_blocks(data, logs, fetches)
+        releases = web_pages.release_blocks(data, ends, fetches, answers)
         best = web_pages.install_version(releases)
         metadata, html = described.metadata, described.html if best else ""
         full = releases[: web_pages.FULL]
@@ -130,6 +138,7 @@ class Renderer:
             about_macros=_template("about").macros,
             about=web_pages.about(best, metadata, has_page) if best and metadata else None,
             few=_FEW,
+            signs=_SIGNS,
             # A short description is shown at once
             html=html,
             open_html=len(html) <= _SHORT,
@@ -140,14 +149,13 @@ class Renderer:
             else "",
         )
 
-    def farm_feed(self, builds: Iterable[EndedBuild], reasons: Mapping[int, str]) -> bytes:
-        """Return the Atom feed of *builds* of all projects; *reasons* explain failed ones."""
-        return self._feed("", "./", "Builds of all projects", feeds.entries(builds, reasons))
+    def farm_feed(self, builds: Iterable[EndedBuild], ends: Mapping[int, str]) -> bytes:
+        """Return the Atom feed of *builds* of all projects; *ends* are as in ``feeds.entries``."""
+        return self._feed("", "./", "Builds of all projects", feeds.entries(builds, ends))
 
-    def project_feed(self, data: ProjectData, logs: Mapping[int, str]) -> bytes:
-        """Return the Atom feed of a project; *logs* are those of :func:`feeds.failures`."""
-        builds = feeds.project_builds(data)
-        entries = feeds.entries(builds, feeds.explained(builds, logs))
+    def project_feed(self, data: ProjectData, ends: Mapping[int, str]) -> bytes:
+        """Return the Atom feed of a project; *ends* are as in ``feeds.entries``."""
+        entries = feeds.entries(feeds.project_builds(data), ends)
         return self._feed(
             f"project/{data['name']}/", "../../", f"Builds of {data['name']}", entries
         )
@@ -167,9 +175,13 @@ class Renderer:
         )
 
     def stats(
-        self, stats: Mapping[str, Any], activity: Activity, popular: Sequence[Found]
+        self,
+        stats: Mapping[str, Any],
+        activity: Activity,
+        popular: Sequence[Found],
+        failed: Sequence[ReasonLine] = (),
     ) -> bytes:
-        """Return the page with the farm's statistics."""
+        """Return the page with the farm's statistics; *failed* are the failures by their class."""
         waiting = stats.get("builds_pending")
         return self._page(
             "stats",
@@ -178,6 +190,7 @@ class Renderer:
             abis=web_pages.abi_lines(activity.builds, waiting if isinstance(waiting, dict) else {}),
             days=web_pages.days(activity.downloads),
             popular=[each for each in popular if each.ever],
+            failed=failed,
         )
 
     def fixed(self) -> dict[str, bytes]:

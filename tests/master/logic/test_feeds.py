@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import atom
 from piwheels.core.database.rows import EndedBuild
 from piwheels.core.site import FEED_SIZE
-from piwheels.master.logic import feeds
+from piwheels.master.logic import feeds, web_pages
 from piwheels.master.site.rendering import Renderer
 
 NOW = datetime(2026, 11, 1, 12, 0, 7, 5000, tzinfo=UTC)
@@ -30,8 +30,11 @@ def project(builds):
     for each in builds:
         attempt = {
             name: getattr(each, name)
-            for name in ("build_id", "abi_tag", "status", "built_at", "duration")
-        }
+            for name in (
+                "build_id", "abi_tag", "status", "built_at", "duration", "reason", "subject",
+                "cause", "counts", "recipe",
+            )
+        }  # fmt: skip
         releases.setdefault(each.version, {"builds": []})["builds"].append(attempt)
     return {"name": "spam", "releases": releases}
 
@@ -58,14 +61,32 @@ def test_a_feed_reports_builds_and_failures(url):
 
 def test_the_feed_of_a_project_has_the_same_entries():
     data = project(BUILDS)
-    assert feeds.failures(data) == [9, 7]
+    assert feeds.unexplained(feeds.project_builds(data)) == [9, 7]
     place = f"{SITE}project/spam/feed.atom"
     for renderer in (Renderer(), Renderer(SITE)):
-        name, entries = atom.read(renderer.project_feed(data, {9: LOG}), place)
-        shown = renderer.farm_feed(BUILDS, feeds.explained(feeds.project_builds(data), {9: LOG}))
+        name, entries = atom.read(renderer.project_feed(data, {9: web_pages.reason(LOG)}), place)
+        shown = renderer.farm_feed(BUILDS, {9: web_pages.reason(LOG)})
         assert entries == atom.read(shown, f"{SITE}feed.atom")[1]
         assert entries[0]["why"].splitlines()[-1].strip() == "compilation terminated."
         assert name.startswith(("urn:uuid:", place))
+
+
+def test_an_entry_says_what_to_do_about_a_failure_and_how_a_build_was_cured():
+    missing = build(3, status=False)._replace(
+        reason="missing-header", subject="cup.h", cause="no <cup>"
+    )
+    farm = build(4, status=False)._replace(reason="disk-full", cause="full", counts=False)
+    cured = build(5)._replace(recipe={"constraints": ["cython<3"]})
+    assert feeds.unexplained([missing, farm, cured, build(6, status=False)]) == [6]
+    for place, shown in (
+        ("", Renderer(SITE).farm_feed([cured, farm, missing], {})),
+        ("project/spam/", Renderer(SITE).project_feed(project([cured, farm, missing]), {})),
+    ):
+        good, bad = atom.read(shown, f"{SITE}{place}feed.atom")[1]
+        assert good["title"] == "spam 1.2 built with cython<3 for cp311"
+        assert bad["title"] == "spam 1.2 failed for cp311: missing header"
+        assert b"<p>Install the package that has the header cup.h.</p>" in shown
+        assert bad["why"] == "no <cup>"
 
 
 def test_an_entry_keeps_its_identity_and_no_other_build_has_it():
@@ -102,10 +123,11 @@ def test_an_empty_feed_is_valid():
 ANY = st.text(st.characters(), max_size=300)
 
 
-@given(version=ANY, abi=ANY, log=ANY)
-def test_no_text_makes_a_feed_invalid(version, abi, log):
+@given(version=ANY, abi=ANY, log=ANY, subject=ANY, cause=ANY)
+def test_no_text_makes_a_feed_invalid(version, abi, log, subject, cause):
     failed = build(1, version, abi, status=False)
-    data = Renderer().project_feed(project([failed]), {1: log})
+    failed = failed._replace(reason="missing-header", subject=subject, cause=cause)
+    data = Renderer().project_feed(project([failed]), {1: web_pages.reason(log)})
     (entry,) = atom.read(data, f"{SITE}project/spam/feed.atom")[1]
     assert entry["alternate"] == f"{SITE}project/spam/"
     assert entry["related"] == f"{SITE}logs/0000/0000/0001.txt.gz"

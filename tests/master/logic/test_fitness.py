@@ -6,12 +6,14 @@ import pytest
 
 from piwheels.core.database.rows import Published
 from piwheels.core.errors import Refused
+from piwheels.core.states import Attempt
 from piwheels.master.logic import effects
 from piwheels.master.logic.effects import (
     BuildStored,
     LogBuild,
     PublishEnd,
     ReportPause,
+    ReportRow,
     Warn,
 )
 from piwheels.master.logic.fitness import FIRST_PAUSE, LONGEST_PAUSE, ROW, builder_of, shortage
@@ -136,6 +138,20 @@ def test_another_slave_tries_what_may_be_the_fault_of_the_first():
     assert reply.data == ("p1", "1")
     (reply,) = replies(farm.say(b"b", "IDLE", stats()))
     assert reply.data == ("p0", "1")
+
+
+def test_operators_learn_that_three_slaves_in_a_row_failed_because_of_the_farm():
+    farm = Farm(versions(1))
+    attempt, reports = Attempt(), []
+    for address in (b"a", b"b", b"b", b"c", b"d"):
+        slave_id = farm.join(address, label=address.decode())
+        rows = [row._replace(attempt=attempt) for row in rows_of(versions(1))]
+        farm.fleet.queue.replace([target_for("cp311")], rows, farm.instant)
+        made = fail(farm, address, slave_id, "log\n", (), (), True, counts=False)
+        attempt = of(LogBuild, made)[0].build.retry.attempt
+        reports += [report.slaves for report in of(ReportRow, made)]
+        farm.say(address, "BYE")
+    assert [sorted(slaves) for slaves in reports] == [["a", "b", "c"]]
 
 
 def test_without_another_slave_a_failure_of_the_farm_does_not_count_either():

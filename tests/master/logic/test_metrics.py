@@ -25,9 +25,9 @@ WELL = TaskReport("seraph", True, True, False, 0.5, 2.0, [1, 2, 3, 4, 5], 6)
 WHEN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def outcome(result, abi="cp311"):
+def outcome(result, abi="cp311", **about):
     took = timedelta(seconds=1)
-    return BuildOutcome(1, 1, "one", "six", "1.0", abi, result, took, 1, WHEN)
+    return BuildOutcome(1, 1, "one", "six", "1.0", abi, result, took, 1, WHEN, **about)
 
 
 class Exposed:
@@ -104,6 +104,24 @@ def test_each_report_becomes_metrics():
     assert found["task_handling_seconds_sum", task] == 4
     with pytest.raises(StopIteration):
         _ = found["slaves", {"state": "idle"}]
+
+
+def test_failures_are_counted_by_class_and_those_of_the_farm_apart():
+    metrics = Metrics()
+    for about in (
+        {"reason": "missing-header"}, {"reason": "missing-header"}, {"reason": "of-the-future"},
+        {"reason": "disk-full", "counts": False},
+    ):  # fmt: skip
+        metrics.count_build(outcome("failed", **about))
+    metrics.count_build(outcome("ok", recipe="with cython<3"))
+    metrics.count_build(outcome("ok"))
+    found = Exposed(metrics)
+    assert found["failures_total", {"reason": "missing-header"}] == 2
+    assert found["failures_total", {"reason": "unknown"}] == 1
+    assert found["failures_total", {"reason": "disk-full"}] == 1
+    assert found["builds_total", {"abi": "cp311", "result": "failed"}] == 3
+    assert found["builds_total", {"abi": "cp311", "result": "put-off"}] == 1
+    assert found["builds_cured_total", {}] == 1
 
 
 def test_what_slaves_claim_cannot_make_any_number_of_labels():
