@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from piwheels.core.diagnosis.classes import Diagnosis
 from piwheels.core.diagnosis.excerpts import last_reason
-from piwheels.core.diagnosis.rule import GENERAL, RESOURCE, VERDICT, Context, Rule
+from piwheels.core.diagnosis.rule import GENERAL, RESOURCE, VERDICT, Context, Rule, Where
 from piwheels.core.diagnosis.rules import RULES
 from piwheels.core.text import ESCAPE, clean
 
@@ -47,6 +47,12 @@ _NOISE: Final = re.compile(
     r"running \w+$|reading |writing |building '|Collecting |Downloading |Obtaining |"
     r"Using cached |INFO:|File \"(?![^\n]*ez_setup)|[~^ ]+$|Installing collected)"
 )
+#: How the notes on the end of a build begin.
+_END: Final = "piwheels: the build "
+#: Which lines a rule is for.
+_LINES_OF: Final[dict[Where, tuple[Where, ...]]] = {
+    "any": ("any", "pip"), "pip": ("pip",), "note": ("note", "end"), "end": ("end",),
+}  # fmt: skip
 _QUESTION: Final = re.compile(
     r"(?:\[[yYnN]/[yYnN]\]|\([yY](?:es)?/[nN]o?\)|[Pp]ress |[Ee]nter |[Pp]assword|[Cc]ontinue|"
     r"[Cc]hoose|[Ss]elect|[Aa]ccept|[Aa]gree).{0,100}[?:>\])\u2026.]? *$|\? ?(?:\[.{0,20}\])? *$"
@@ -74,7 +80,7 @@ class Line(NamedTuple):
 
     start: int
     end: int
-    where: str
+    where: Where
     text: str
 
 
@@ -112,7 +118,7 @@ def diagnose(log: str, ending: str = "") -> Diagnosis:
         reason, subject = _ENDINGS[kind]
     else:
         return _diagnosis(log, found)
-    if found is not None and found.line.where == "note" and found.rank > VERDICT:
+    if found is not None and found.line.where in _LINES_OF["note"] and found.rank > VERDICT:
         return _diagnosis(log, found)  # it has more details
     if kind in {"silent", "timeout"} and _asks(log):
         return Diagnosis("asks-input", "", _last_output(log), 0.8)
@@ -197,10 +203,10 @@ def _line(log: str, start: int, stop: int, notes: int) -> Line:
     text = log[start:stop]
     if "\x1b" in text:
         text = ESCAPE.sub("", text)
+    where: Where = "any" if text[:1].isspace() else "pip"
     if start >= notes and text.startswith(_NOTE):
-        where = "note"
-    else:
-        where = "any" if text[:1].isspace() else "pip"
+        is_last = text.startswith(_END) and log.find(_END, stop) < 0
+        where = "end" if is_last else "note"
     begin = _FRAME.match(text)
     return Line(start, stop, where, text[begin.end() if begin else 0 :].rstrip())
 
@@ -271,9 +277,7 @@ def _best(
 
 
 def _is_for(rule: Rule, line: Line) -> bool:
-    if rule.where == "any":
-        return line.where != "note"
-    return rule.where == line.where
+    return line.where in _LINES_OF[rule.where]
 
 
 def _has(log: str, text: str) -> bool:

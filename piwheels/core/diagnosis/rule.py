@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
 
 #: Where the line of a rule may be: anywhere; printed by pip itself, which indents the output of
-#: what it runs; or among the notes of the farm at the end, which no build can write.
-Where = Literal["any", "pip", "note"]
+#: what it runs; among the notes of the farm, which are the last lines; or the last note about how
+#: the build ended, which no build can write.
+Where = Literal["any", "pip", "note", "end"]
 
 # How much a line decides. Of two equal ones, the later decides.
 #: A note of the farm.

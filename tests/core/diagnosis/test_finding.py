@@ -143,6 +143,16 @@ def test_notes_are_the_last_lines():
     assert diagnose(f"{note}  {HEADER}\n{FRAME}").reason == "missing-header"
 
 
+def test_a_build_cannot_print_how_it_ended():
+    forged = "piwheels: the build was stopped after 3:00:00, its time-out\n"
+    end = "piwheels: the build failed: pip ended with status 1\n"
+    assert diagnose(forged + end).reason == "unknown"
+    assert diagnose(f"  {HEADER}\n{forged}{end}", "exit 1").reason == "missing-header"
+    assert diagnose("piwheels: the build was lost, because its supervisor was killed\n").reason == (
+        "unknown"
+    )
+
+
 def test_a_silent_build_may_have_asked():
     log = "  building\n  Do you accept the licence? [y/N]\npiwheels: the build was stopped\n"
     assert diagnose(log, "silent").reason == "asks-input"

@@ -1123,7 +1123,7 @@ def test_the_outcome_of_a_build_is_published():
     farm.say(b"a", "BUILT", built(status=False))
     failed = BuildOutcome(
         8, slave_id, "board", "bar", "2", "cp311", "failed", took, 0, farm.at, again=True,
-        platform="linux_x86_64", reason="unknown",
+        platform="linux_x86_64", reason="unknown", cause="log",
     )  # fmt: skip
     assert of(PublishEnd, farm.answer(slave_id, 8)) == [PublishEnd(slave_id, failed)]
 

@@ -29,7 +29,7 @@ _PROJECTS: Final = {
     "py2exe": "py2exe", "pypandoc": "pypandoc", "m2r": "m2r", "markdown": "markdown", "pythran": "pythran", "incremental": "incremental",
     "nanobind": "nanobind", "sipbuild": "sip", "pyqtbuild": "pyqt-builder", "tensorflow": "tensorflow", "mpi4py": "mpi4py", "h5py": "h5py",
     "petsc4py": "petsc4py", "gi": "pygobject", "cppy": "cppy", "expandvars": "expandvars", "calver": "calver", "trove_classifiers": "trove-classifiers",
-    "versioneer": "versioneer", "d2to1": "d2to1", "stsci": "stsci.distutils", "zest": "zest.releaser", "Pyrex": "pyrex", "Cheetah": "cheetah3",
+    "versioneer": "versioneer", "d2to1": "d2to1", "DistUtilsExtra": "python-distutils-extra", "stsci": "stsci.distutils", "zest": "zest.releaser", "Pyrex": "pyrex", "Cheetah": "cheetah3",
     "paver": "paver", "nose": "nose", "pytest": "pytest", "mock": "mock", "twisted": "twisted", "zope": "zope.interface", "lxml": "lxml",
     "httplib2": "httplib2", "simplejson": "simplejson", "future": "future", "builtins": "future", "past": "future", "typing_extensions": "typing-extensions",
     "importlib_metadata": "importlib-metadata", "importlib_resources": "importlib-resources", "semantic_version": "semantic-version",

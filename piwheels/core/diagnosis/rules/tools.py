@@ -119,6 +119,7 @@ RULES: Final = (
     Rule("legacy-version", "tools-too-new", "Invalid version", r"InvalidVersion: Invalid version: ", "setuptools<66", 50, 0.85),
     Rule("legacy-specifier", "tools-too-new", "InvalidSpecifier", r"InvalidSpecifier: Invalid specifier", "setuptools<66", 50, 0.8),
     Rule("invalid-requirements", "tools-too-new", "setup command: '", r"error in .* setup command: '(?:install_requires|extras_require|tests_require|setup_requires|python_requires)' must be", "setuptools<66", 50, 0.75),
+    Rule("package-data", "tools-too-new", "package_data", r"error in .* setup command: \"values of 'package_data' dict\" must be", "setuptools<42", 50, 0.8),
     Rule("metadata-version", "tools-too-new", "setup command: ", r"error in .* setup command: (?:'[^']*' is an invalid (?:value|PEP 440)|Invalid version)", "setuptools<66", 50, 0.75),
     Rule("removed-module", "tools-too-new", "No module named ", r"No module named '?([\w.]+)'?", _setuptools_module, 51),
     Rule("removed-name", "tools-too-new", "annot import name ", r"cannot import name '?(\w+)'?(?: from '([\w.]+)')?", _name, 51),
