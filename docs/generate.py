@@ -21,6 +21,8 @@ import roff
 import wires
 from markup import Stale, code, table
 
+from piwheels.core.diagnosis.advice import ADVICE
+from piwheels.core.diagnosis.classes import CLASSES
 from piwheels.core.program.command_line import manual_of
 from piwheels.core.program.manual import flags, value_text
 from piwheels.core.program.options import Common, options
@@ -137,13 +139,36 @@ def decisions_block(_: str) -> Iterator[str]:
     )
 
 
+def failures_block(_: str) -> Iterator[str]:
+    """Yield a section for each class of failures."""
+    for code_, each in CLASSES.items():
+        advice = ADVICE[code_]
+        yield from (f"## {code_}", "", f"*{each.title.capitalize()}.* {advice.means}", "")
+        steps = {
+            "The maintainer": advice.maintainer,
+            "The operator": advice.operator,
+            "The farm": advice.farm,
+        }
+        yield from (f"- {who}: {text}" for who, text in steps.items() if text)
+        yield f"- At fault: {FAULTS[each.fault]}."
+        if advice.example:
+            yield from ("", "```", advice.example, "```")
+        yield ""
+
+
 # -- pages
 
+FAULTS: Final = {
+    "package": "the package", "tools": "the tools that it is built with",
+    "environment": "what the slave lacks",
+    "farm": "the farm; it never counts as the package's failure",
+}  # fmt: skip
 BLOCKS: Final[dict[str, Callable[[str], Iterator[str]]]] = {
     "options": options_block, "file": file_block, "variables": variables_block,
     "messages": wires.messages_block, "states": wires.states_block, "limits": wires.limits_block,
     "conversation": wires.conversation_block, "wires": wires.wires_block,
     "tasks": wires.tasks_block, "decisions": decisions_block,
+    "failures": failures_block,
 }  # fmt: skip
 MARKER: Final = re.compile(r"^<!-- (?P<kind>[a-z]+)(?:: (?P<what>[\w.-]+))? -->$", re.M)
 END: Final = "<!-- end -->"

@@ -56,6 +56,7 @@ class AddConfig(Common):
         default="", choices=("first", "security", "normal"),
         help="build the version before all others, or as a security release, or like others again",
     )  # fmt: skip
+    first: bool = option(default=False, help="the same as --priority first")
     watch: bool = option(
         default=False, help="follow the package upstream and build its new releases"
     )
@@ -71,6 +72,11 @@ class AddConfig(Common):
         return f"{self.package} {self.version}".strip()
 
     @property
+    def urgency(self) -> Priority:
+        """The priority of the version's builds (``""``: unchanged)."""
+        return "first" if self.first else self.priority
+
+    @property
     def changes(self) -> list[str]:
         """The given properties, in words."""
         words = {
@@ -79,7 +85,7 @@ class AddConfig(Common):
             f"yanked ({self.yank_reason})": self.yank_reason,
             "yanked": self.yank and not self.yank_reason,
             "not yanked": self.unyank,
-            f"priority {self.priority}": self.priority,
+            f"priority {self.urgency}": self.urgency,
             f"also called {', '.join(self.alias)}": self.alias,
             "described": self.description,
         }
@@ -92,7 +98,7 @@ class AddConfig(Common):
     examples=[
         ("piw-add six", "add a package"),
         ("piw-add six 1.17.0", "build a version"),
-        ("piw-add six 1.17.0 --priority first", "build it before everything that waits"),
+        ("piw-add six 1.17.0 --first", "build it before everything that waits"),
         ("piw-add six --watch", "build every new release"),
         ("piw-add torch --skip 'too large'", "build none of its versions"),
     ],
@@ -132,9 +138,11 @@ def _check(config: AddConfig) -> None:
     yanks = config.yank or config.yank_reason
     if yanks and config.unyank:
         problem = "--yank and --unyank contradict each other"
-    of_version = yanks or config.unyank or config.released or config.priority
+    if config.first and config.priority not in ("", "first"):
+        problem = "--first and --priority contradict each other"
+    of_version = yanks or config.unyank or config.released or config.urgency
     if not config.version and of_version:
-        problem = "--yank, --unyank, --released and --priority need a VERSION"
+        problem = "--yank, --unyank, --released, --priority and --first need a VERSION"
     if config.version and config.description:
         problem = "--description describes the whole package: omit VERSION"
     if problem:
@@ -163,7 +171,7 @@ def _add_version(farm: Farm, config: AddConfig, report: Report) -> Done:
             yank_reason=config.yank_reason,
             unyank=config.unyank,
             aliases=config.alias,
-            priority=config.priority,
+            priority=config.urgency,
         )
 
     try:

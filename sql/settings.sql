@@ -8,8 +8,8 @@ DECLARE
 BEGIN
     FOREACH name IN ARRAY ARRAY[
         '_files_changed', '_lock_versions', '_log_build', '_published_refresh', '_queue_refresh', 'count_reason',
-        'count_reasons', 'follow_upstream', 'get_failures', 'get_pending', 'get_second_opinions', 'get_target_queue',
-        'retry_reason'
+        'count_reasons', 'follow_upstream', 'get_failures', 'get_pending', 'get_second_opinions', 'get_standing',
+        'get_target_queue', 'retry_reason'
     ]
     LOOP
         FOREACH setting IN ARRAY ARRAY[

@@ -66,10 +66,14 @@ def write_sdist(folder, name, version, files):
             archive.addfile(entry, io.BytesIO(text.encode()))
 
 
-def add_source(folder, name="demo", version="1.0", *, before="pass", after="pass"):
-    """Put the source of a pure package into *folder*; its build runs *before* and *after*."""
+def add_source(folder, name="demo", version="1.0", *, before="pass", after="pass", more=""):
+    """Put the source of a pure package into *folder*; its build runs *before* and *after*.
+
+    *more* are further lines of its metadata.
+    """
     backend = BACKEND.format(name=name, version=version, before=before, after=after)
-    write_sdist(folder, name, version, {"backend.py": backend})
+    about = f"Metadata-Version: 2.2\nName: {name}\nVersion: {version}\n{more}"
+    write_sdist(folder, name, version, {"backend.py": backend, "PKG-INFO": about})
 
 
 def list_files(index, name, *names):

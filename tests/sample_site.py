@@ -243,9 +243,16 @@ def rare_pages():
     renderer, known = Renderer(), Renderer("https://wheels.example/")
     release = {
         "released": NOW, "yanked": False, "yank_reason": "", "yanked_upstream": False,
-        "skip": "", "quarantined": False, "files": {}, "builds": [],
+        "skip": "", "quarantined": False, "requires_python": None, "excluded": [],
+        "files": {}, "builds": [],
     }  # fmt: skip
-    changes = ({"quarantined": True}, {"yanked": True, "yanked_upstream": True}, {"skip": EVIL}, {})
+    changes = (
+        {"quarantined": True},
+        {"requires_python": ">=3.99", "excluded": ["cp311"]},
+        {"yanked": True, "yanked_upstream": True},
+        {"skip": EVIL},
+        {},
+    )
     releases = {f"1.{at}": release | changes[at % len(changes)] for at in range(6)}
     about = {"description": "", "skip": "", "releases": {}, "status": "active"}
     crowded = {**about, "name": "crowded", "status": "deprecated", "releases": releases}

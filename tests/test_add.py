@@ -85,8 +85,11 @@ def test_a_version_gets_a_priority(mr_chase, said):
     words = "six 1.17.0 is known already: priority first"
     assert said("six", "1.17.0", "-y", "--priority", "first") == (0, [words])
     assert mr_chase.asked[0][1][-2:] == ("", "first")
-    with pytest.raises(SystemExit, match="2"):
-        said("six", "--priority", "first")
+    assert said("six", "1.17.0", "-y", "--first") == (0, [words])
+    assert mr_chase.asked[1][1][-1] == "first"
+    for wrong in (["--priority", "first"], ["--first"], ["1.0", "--first", "--priority", "normal"]):
+        with pytest.raises(SystemExit, match="2"):
+            said("six", *wrong)
 
 
 def test_a_version_is_released_now_if_nothing_else_is_said(mr_chase, said):

@@ -46,6 +46,7 @@ KINDS: Final = {
     "wrong-queue": Remedy.DERIVED,
     "wrong-published": Remedy.DERIVED,
     "wrong-counter": Remedy.DERIVED,
+    "wrong-requirement": Remedy.DERIVED,
     "late-rewrite": Remedy.REWRITE,
     "orphan": Remedy.NONE,
     "contradiction": Remedy.NONE,

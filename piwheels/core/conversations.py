@@ -102,6 +102,7 @@ _DONE: Final = {"DONE": ToolPhase.READY, "ERROR": ToolPhase.READY}
 _TOOL: Final = {
     **{msg: _DONE for msg in mr_chase.recv if msg != "SENT"},
     "IMPORT": {"SEND": ToolPhase.SENDING, "ERROR": ToolPhase.READY},
+    **{msg: {msg: ToolPhase.READY, "ERROR": ToolPhase.READY} for msg in ("WHY", "RECIPES")},
 }
 
 #: The conversation between an admin tool and MrChase. Any request except ``SENT`` abandons an

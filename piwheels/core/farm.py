@@ -24,9 +24,13 @@ from piwheels.core.paths import address as checked_address
 from piwheels.core.protocols import (
     AddPackage,
     AddVersion,
+    AskWhy,
+    Job,
     RemovePackage,
     RemoveVersion,
     RetryFailed,
+    RetryReason,
+    SetRecipe,
     mr_chase,
 )
 from piwheels.core.subscription import Event, Subscription
@@ -36,6 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
+    from piwheels.core.protocols import StoredRecipe, WhyAnswer
+    from piwheels.core.recipes import Recipe
     from piwheels.core.states import BuildState
     from piwheels.core.transport import Socket
     from piwheels.core.wheels.built import Wheel
@@ -244,11 +250,59 @@ class Farm:
         *label*: only those of the slave with this label. Returns their number; *preview*: changes
         nothing.
         """
-        data = RetryFailed(since, label, preview)
-        _, text = self._request("RETRY", data, LONG_ANSWER_LIMIT)
-        if not (text.isascii() and text.isdigit()):
-            self._done(text)
-        return int(text)
+        return self._count("RETRY", RetryFailed(since, label, preview))
+
+    def retry_reason(
+        self, reason: str, subject: str | None, since: datetime, *, preview: bool = False
+    ) -> int:
+        """Have what failed since *since* for *reason* built again, with all attempts before it.
+
+        *reason* is a code of :data:`piwheels.core.diagnosis.CLASSES`, *subject* what it is about
+        (``None``: anything). Returns the number of failures, one for each version and target;
+        *preview*: changes nothing.
+        """
+        return self._count("RETRYREASON", RetryReason(since, reason, subject, preview))
+
+    def retry_version(self, package: str, version: str) -> int:
+        """Have *version* built again for all targets for which it has failed.
+
+        Returns the number of its failed builds, which are forgotten.
+        """
+        return self._count("RETRYVERSION", Job(package, version))
+
+    def retry_curable(self, *, preview: bool = False) -> int:
+        """Have all failures tried again that a slave of now could cure, or that wait for operators.
+
+        Returns their number, one for each version and target; *preview*: changes nothing.
+        """
+        return self._count("CURE", preview)
+
+    # Recipes and questions ------------------------------------------------------------------
+
+    def recipes(self) -> Iterator[StoredRecipe]:
+        """Yield the recipes of all projects that have one, by name."""
+        after = ""
+        while found := self._ask("RECIPES", after):
+            yield from found
+            after = found[-1].package
+
+    def set_recipe(
+        self, package: str, recipe: Recipe, *, retry: bool = True, preview: bool = False
+    ) -> int:
+        """Have the builds of *package* begin with *recipe*; a plain one: with none.
+
+        *retry*: its failures that the recipe could cure are built again. Returns their number;
+        *preview*: changes nothing.
+        """
+        return self._count("SETRECIPE", SetRecipe(package, recipe, retry, preview))
+
+    def why(self, package: str, version: str = "") -> WhyAnswer:
+        """Return why there is no wheel of *version* (``""``: of any) for each target.
+
+        Of a package, it is about the newest 100 versions.
+        """
+        answer: WhyAnswer = self._ask("WHY", AskWhy(package, version))
+        return answer
 
     def import_build(
         self,
@@ -317,6 +371,18 @@ class Farm:
     def _do(self, msg: str, data: Any, limit: float = ANSWER_LIMIT) -> Done:
         return self._done(self._request(msg, data, limit)[1])
 
+    def _count(self, msg: str, data: Any) -> int:
+        """Return the number with which the master answers."""
+        _, text = self._request(msg, data, LONG_ANSWER_LIMIT)
+        if not (text.isascii() and text.isdigit()):
+            self._done(text)
+        return int(text)
+
+    def _ask(self, msg: str, data: Any) -> Any:
+        """Return the data of the answer with the same name as the request."""
+        reply, answer = self._request(msg, data)
+        return answer if reply == msg else self._done(str(answer))
+
     def _done(self, word: str) -> Done:
         try:
             return Done(word)
@@ -327,8 +393,8 @@ class Farm:
 
     def _request(
         self, msg: str, data: Any = NoData, limit: float = ANSWER_LIMIT
-    ) -> tuple[str, str]:
-        """Return the answer: ``DONE`` with a code word, or ``SEND`` with a file's name."""
+    ) -> tuple[str, Any]:
+        """Return the answer: ``DONE`` with a code word, ``SEND`` with a file's name, or others."""
         socket, lost = self._connect()
         if not self._wait(socket, self._patience, zmq.POLLOUT):
             while lost.poll(0):
@@ -349,17 +415,17 @@ class Farm:
             raise Refused(text if _is_code(text) else msg, text)
         return reply, text
 
-    def _answer(self, socket: Socket, msg: str, limit: float) -> tuple[str, str]:
+    def _answer(self, socket: Socket, msg: str, limit: float) -> tuple[str, Any]:
         if not self._wait(socket, limit, zmq.POLLIN):
             raise Unavailable(
                 f"the master at {self.address} did not answer {msg} within {limit:g} s: it may"
                 " have been carried out; see its log"
             )
         try:
-            reply, text = socket.recv_msg()
+            reply, answer = socket.recv_msg()
         except BadMessage as exc:
             raise Unavailable(f"the program at {self.address} is not a master: {exc}") from exc
-        return reply, str(text)
+        return reply, answer
 
     def _connect(self) -> tuple[Socket, Socket]:
         """Return the socket for requests, and the monitor that reports when it is lost."""

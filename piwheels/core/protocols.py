@@ -529,6 +529,52 @@ class RetryFailed(NamedTuple):
     preview: bool
 
 
+class RetryReason(NamedTuple):
+    """Have what failed since *since* for *reason* built again, all attempts before it included.
+
+    *subject* is what the reason is about (``None``: anything). The answer is the number of
+    failures, one for each version and target. *preview*: change nothing.
+    """
+
+    since: datetime
+    reason: Text
+    subject: Text | None
+    preview: bool
+
+
+class SetRecipe(NamedTuple):
+    """Have the builds of a package begin with *recipe*; a plain one: with none.
+
+    *retry*: what the recipe could cure of the package is built again. The answer is the number of
+    these failures. *preview*: change nothing.
+    """
+
+    package: Package
+    recipe: Recipe
+    retry: bool
+    preview: bool
+
+
+class StoredRecipe(NamedTuple):
+    """What the builds of a package begin with, written *by* an *operator* or found by the farm.
+
+    *files* is the number of files of the package that were made with a recipe.
+    """
+
+    package: Package
+    recipe: Recipe
+    by_operator: bool
+    since: datetime
+    files: Count
+
+
+class AskWhy(NamedTuple):
+    """Ask why there is no wheel of *version* (``""``: of any) of a package."""
+
+    package: Package
+    version: Text = ""
+
+
 #: Whether there is a wheel, or why there is none.
 WhyState = Literal[
     "built", "waiting", "building", "put-off", "failed", "not-for-python", "only-wheels",
@@ -557,6 +603,16 @@ class Why(NamedTuple):
         return Target(self.platform, self.abi)
 
 
+class WhyAnswer(NamedTuple):
+    """The answer to :class:`AskWhy`: a line for each version and target, the newest version first.
+
+    *left_out* older versions are left out.
+    """
+
+    lines: list[Why]
+    left_out: Count
+
+
 #: The least ``slave_id`` of an import (docs/decisions/0027). Slaves have smaller numbers.
 FIRST_IMPORT: Final = 2**32
 
@@ -569,12 +625,24 @@ mr_chase: Final = Protocol(
         "REBUILD": tuple[Literal["HOME", "SEARCH"]]
         | tuple[Literal["PROJECT", "BOTH"], Package | None],
         "RETRY": RetryFailed,
+        "RETRYREASON": RetryReason,
+        "RETRYVERSION": Job,
+        "CURE": bool,  # try again what the farm could cure now; true: only say how much
+        "SETRECIPE": SetRecipe,
+        "RECIPES": Text,  # the first ones after a package, at most 1,000
+        "WHY": AskWhy,
         "IMPORT": BuildState,
         "SENT": _None,
         "WATCH": Package,  # follow this project from its newest release on
         "UNWATCH": Package,
     },
-    send={"SEND": Filename, "DONE": LongText, "ERROR": LongText},
+    send={
+        "SEND": Filename,
+        "DONE": LongText,
+        "ERROR": LongText,
+        "WHY": WhyAnswer,
+        "RECIPES": list[StoredRecipe],
+    },
     large=frozenset({"IMPORT"}),
 )
 

@@ -6,6 +6,7 @@ both are stored and shared in the same form.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -157,12 +158,33 @@ class Recipe(NamedTuple):
         return checked
 
 
+def to_toml(recipes: Mapping[str, Recipe]) -> str:
+    """Return *recipes* by the names of their projects as TOML: a table for each."""
+    return "\n".join(
+        "".join([f"[{name}]\n", *(f"{key} = {_toml(value)}\n" for key, value in fields.items())])
+        for name, fields in ((name, recipe.to_map()) for name, recipe in sorted(recipes.items()))
+    )
+
+
 def recipe_words(content: Mapping[str, Any] | None) -> list[str]:
     """Return the words of a stored recipe; none for ``None``, or one of another version."""
     try:
         return Recipe.from_map(content or {}).words
     except BadMessage:
         return ["a recipe that this version cannot read"]
+
+
+def _toml(value: Any) -> str:
+    """Return a value of :meth:`Recipe.to_map` as TOML. Its texts have no control characters."""
+    match value:
+        case str():
+            return json.dumps(value, ensure_ascii=False)
+        case list():
+            return f"[{', '.join(map(_toml, value))}]"
+        case Mapping():
+            pairs = (f"{_toml(key)} = {_toml(each)}" for key, each in sorted(value.items()))
+            return f"{{{', '.join(pairs)}}}"
+    return str(int(value) if value == int(value) else value)
 
 
 def recipe_phrase(content: Mapping[str, Any] | None) -> str:

@@ -272,7 +272,7 @@ class DropFile(Request[None]):
 
 FileRequest = ExpectFile | VerifyFile | MissingBytes | WithdrawFiles | FreeSpace | DropFile
 
-# The fleet: TheOperator asks SlaveDriver ------------------------------------------------------
+# The fleet: TheOperator and MrChase ask SlaveDriver -------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -324,8 +324,30 @@ class ListPauses(Request[list[CommandReport]]):
     """Ask which slaves get no work, and who pauses them, in the form of commands."""
 
 
+class Ability(NamedTuple):
+    """What slaves for a target can do: a ``Place`` of :mod:`piwheels.master.logic.cures`."""
+
+    platform: Tag
+    abi: Tag
+    features: list[Text]
+    memory: Count
+    release: Text
+
+
+@dataclass(frozen=True)
+class ListAbilities(Request[list[Ability]]):
+    """Ask what the slaves for each target can do now."""
+
+
 FleetRequest = (
-    ListSlaves | SlaveHistory | ListQueue | ListLanes | ListTargets | CommandSlaves | ListPauses
+    ListSlaves
+    | SlaveHistory
+    | ListQueue
+    | ListLanes
+    | ListTargets
+    | CommandSlaves
+    | ListPauses
+    | ListAbilities
 )
 
 

@@ -31,6 +31,7 @@ from piwheels.master.logic.hosts import lanes
 from piwheels.master.logic.offered import to_add
 from piwheels.master.logic.unserved import Unserved, target_states
 from piwheels.master.messages import (
+    Ability,
     BuildEnded,
     BuildQueue,
     CommandGiven,
@@ -41,6 +42,7 @@ from piwheels.master.messages import (
     EnrolSlave,
     FleetRequest,
     FleetSeen,
+    ListAbilities,
     ListLanes,
     ListPauses,
     ListQueue,
@@ -377,7 +379,7 @@ class SlaveDriver(NonStopTask):
             self.logger.warning("an operator said %s to %s", command.msg, whom)
 
     def handle_request(self, queue: Inbox[FleetRequest]) -> None:
-        """Answer one request of TheOperator."""
+        """Answer one request of TheOperator or MrChase."""
         ticket = queue.recv_ticket()
         match ticket.request:
             case SlaveHistory(slave_id):
@@ -398,8 +400,18 @@ class SlaveDriver(NonStopTask):
             case ListPauses():
                 pauses = self.fleet.pauses(self.clock.monotonic())
                 ticket.answer([self._pause("SLEEP", *each) for each in pauses[:PAGE]])
+            case ListAbilities():
+                ticket.answer(self._abilities())
             case never:
                 assert_never(never)
+
+    def _abilities(self) -> list[Ability]:
+        targets = {offer.target for slave in self.slaves.values() for offer in slave.offers}
+        places = [(target, self.fleet.place_of(target)) for target in sorted(targets)]
+        return [
+            Ability(*target, sorted(place.features), place.memory, place.release)
+            for target, place in places
+        ]
 
     def _replay(self, after: int) -> None:
         events = self.fleet.replay(after, REPLAY_BURST)

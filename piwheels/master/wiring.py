@@ -428,7 +428,9 @@ WIRES: Final = (
         "events", "push", "main", ("SlaveDriver", "BigBrother"), reversed(monitor_stats), _LONG
     ),
     Wire("keys", "rpc", "TheGatekeeper", ("SlaveDriver",), (EnrolSlave, PinPlatforms)),
-    Wire("fleet", "rpc", "SlaveDriver", ("TheOperator",), get_args(FleetRequest), _LONG),
+    Wire(
+        "fleet", "rpc", "SlaveDriver", ("MrChase", "TheOperator"), get_args(FleetRequest), _LONG
+    ),
     Wire("files", "rpc", "FileJuggler", ("SlaveDriver", "MrChase"), get_args(FileRequest), _LONG),
     Wire(
         "console_events", "push", "TheOperator", ("BigBrother", "SlaveDriver", "main"),

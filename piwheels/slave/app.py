@@ -122,8 +122,6 @@ class PiWheelsSlave:
         self.egress = _egress(config, self.workshops[0].pip)
         #: Packages of Debian for single builds; ``None``: they get none.
         self.overlays: Overlays | None = None
-        if not config.no_packages and not unavailable():
-            self.overlays = Overlays(cache_dir() / "overlays", clock=clock)
         self.label = (config.label or socket.gethostname())[:200]
         about = self.label, str(self.interpreter.path)
         self.identity = identity(*about) if config.level > 0 else ""
@@ -194,13 +192,23 @@ class PiWheelsSlave:
             workshop.sandbox = choice.sandbox
             confinements[choice.sandbox.name] = choice.confinement
             warnings |= dict.fromkeys(choice.warnings)
-        if not all(workshop.sandbox.can_overlay for workshop in self.workshops):
-            self.overlays = None
         for warning in warnings:
             self.logger.warning("%s", warning)
         for name in sorted(confinements, key=SANDBOXES.index, reverse=True):  # the weakest first
             egress = self.config.egress
             self.logger.info("%s%s; egress: %s", SANDBOX, confinements[name], egress)
+        self.overlays = self._open_overlays()
+
+    def _open_overlays(self) -> Overlays | None:
+        """Return the packages of Debian for single builds; ``None``: they get none."""
+        if self.config.no_packages:
+            return None
+        if not all(each.sandbox.can_overlay for each in self.workshops):
+            why = "not every sandbox can (that needs bubblewrap 0.11 and Linux 5.11)"
+        elif not (why := unavailable()):
+            return Overlays(cache_dir() / "overlays", clock=self.clock)
+        self.logger.info("no build can see packages of Debian that are not installed: %s", why)
+        return None
 
     def stop(self, number: int = 0, _frame: object = None) -> None:
         """End the slave soon. Can be the handler of the signal *number*."""
@@ -487,6 +495,7 @@ class PiWheelsSlave:
             dir=str(self.dir),
             python=workshop.interpreter.path,
             platform=workshop.offer.platform,
+            abi=workshop.offer.abi,
             py_version=workshop.interpreter.py_version,
             pip=workshop.pip,
             system=workshop.system or self.system,

@@ -29,9 +29,11 @@ from piwheels.core.wheels.dependencies import System, library_dependencies
 from piwheels.core.wheels.inspection import is_portable
 from piwheels.core.wheels.integrity import recorded_paths
 from piwheels.core.wheels.modules import import_names
-from piwheels.core.wheels.tags import parse_filename
+from piwheels.core.wheels.retagging import retag
+from piwheels.core.wheels.tags import for_one_python, parse_filename
 from piwheels.slave import amend
 from piwheels.slave.buildlog import BuildLog
+from piwheels.slave.dynamic import has_dynamic_requirements
 from piwheels.slave.egress.gate import Egress, Network, environment
 from piwheels.slave.limits import MAX_FILE, MAX_OPEN_FILES, RESERVE, Limits
 from piwheels.slave.recipes import constraints, why_refused, with_constraints
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 
     from piwheels.core.clock import Clock
     from piwheels.core.states import Fetch
+    from piwheels.core.wheels.tags import WheelName
     from piwheels.slave.overlay import Overlay, Overlays
     from piwheels.slave.sandbox.choice import Sandbox
 
@@ -61,6 +64,8 @@ PIP_OPTIONS: Final = (
     "--disable-pip-version-check",
     # Without --use-pep517, pip <= 23.0 cannot build sources that have no pyproject.toml.
     "--use-pep517", "--no-deps", "--no-cache-dir",
+    # It leaves the unpacked source.
+    "--no-clean",
 )  # fmt: skip
 
 #: The fields of a recipe with which a build makes the same wheel as without.
@@ -94,8 +99,8 @@ class Builder(Thread):
     *timeout* limits the build alone. Sources come from *index_url* and *extra_index_urls* (``None``
     and none: from the indexes that pip is configured with). The build has a directory of its own in
     *dir* (``None``: the system's directory for temporary files). *python* is the interpreter to
-    build for (``None``: the one that runs this), *platform* and *py_version* (``"311"``) are its
-    own (``None``: it is asked), and *pip* is the command that runs pip for it, if
+    build for (``None``: the one that runs this), *platform*, *abi* and *py_version* (``"311"``) are
+    its own (``None``: it is asked), and *pip* is the command that runs pip for it, if
     :func:`~piwheels.core.host.pip_config.pip_command` has found it before. *sandbox* confines the
     build, *egress* says what it may reach (``None``: everything), and *limits* are its limits.
     *recipe* is how this build differs from others. Builders may share *system*, and *overlays*
@@ -115,6 +120,7 @@ class Builder(Thread):
         dir: str | Path | None = None,  # noqa: A002 (documented)
         python: Path | None = None,
         platform: str | None = None,
+        abi: str | None = None,
         py_version: str | None = None,
         pip: Sequence[str] | None = None,
         system: System | None = None,
@@ -137,6 +143,7 @@ class Builder(Thread):
         self._dir = Path(dir or tempfile.gettempdir())
         self._python = python
         self._platform = platform
+        self._abi = abi
         self._py_version = py_version
         self._pip = pip
         self._system = system or System()
@@ -476,10 +483,14 @@ class Builder(Thread):
             raise BadWheel("the build made no wheel, although pip says that it succeeded")
         if len(paths) > MAX_WHEELS:
             raise BadWheel(f"the build made {len(paths)} wheels instead of one")
+        is_dynamic = has_dynamic_requirements(self._work)
+        remove_tree(str(self._work / "tmp"))
         result = []
         for path in paths:
             try:
                 wheel = self._localised(Wheel(path, package=self._package, version=self._version))
+                if is_dynamic:
+                    wheel = self._for_one_python(wheel)
                 wheel.libraries = self.calc_apt_dependencies(wheel)
             except BadWheel as error:
                 raise BadWheel(f"the build made a broken wheel, {path.name!r}: {error}") from error
@@ -538,15 +549,23 @@ class Builder(Thread):
         if wheel.platform_tag != "any" or is_portable(wheel.path):
             return wheel
         platform = self._platform or probe(self._python).platform
-        name = str(parse_filename(wheel.filename)._replace(platform=platform))
-        self._log.note(
-            f"{wheel.filename} has native programs, so it is not for any machine: now {name}"
-        )
-        return Wheel(
-            wheel.path.rename(wheel.path.with_name(name)),
-            package=self._package,
-            version=self._version,
-        )
+        name = parse_filename(wheel.filename)._replace(platform=platform)
+        why = "has native programs, so it is not for any machine"
+        return self._retagged(wheel, name, why)
+
+    def _for_one_python(self, wheel: Wheel) -> Wheel:
+        """Return *wheel* as one that serves no other Python, which may need other requirements."""
+        own = None if self._platform and self._abi else probe(self._python)
+        abi, platform = own[2:4] if own else (self._abi or "", self._platform or "")
+        name = for_one_python(parse_filename(wheel.filename), abi, platform)
+        why = "has requirements that may differ between Pythons (Dynamic: Requires-Dist)"
+        return self._retagged(wheel, name, why)
+
+    def _retagged(self, wheel: Wheel, name: WheelName, why: str) -> Wheel:
+        if str(name) == wheel.filename:
+            return wheel
+        self._log.note(f"{wheel.filename} {why}: now {name}")
+        return Wheel(retag(wheel.path, name), package=self._package, version=self._version)
 
     def _clean_up(self) -> None:
         if self._process is not None:

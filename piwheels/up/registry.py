@@ -129,8 +129,11 @@ class Registrar(Farm):
         self._newest += timedelta(milliseconds=1)
         try:
             _repeated(partial(self._register, target))
-        except (Refused, BadMessage) as exc:  # its name or version may be too long for a message
+        except Refused as exc:
             target.problem, target.detail = "refused", str(exc)
+        except BadMessage as exc:  # no message can have it
+            why = str(exc).rpartition(": ")[2]
+            target.problem, target.detail = "refused", f"its name or version is {why}"
 
     def _register(self, target: Target) -> None:
         self.add_package(target.package)

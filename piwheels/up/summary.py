@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from packaging.version import InvalidVersion, Version
 
+from piwheels.core import pythons
 from piwheels.core.diagnosis import Diagnosis
 from piwheels.core.errors import BadWheel
 from piwheels.core.recipes import recipe_phrase
@@ -39,6 +40,7 @@ class Target:
     *spec* is the request as it was written; *version* is ``""`` until the newest one is known;
     *problem* says why it cannot be built (``""``: it can); *needed_by* names the package that
     depends on it, if it was not requested itself; *is_imported*: its wheel is the upstream one.
+    It *requires* other Pythons than those of the mask *excluded* (:mod:`piwheels.core.pythons`).
     """
 
     spec: str
@@ -48,6 +50,8 @@ class Target:
     detail: str = ""
     needed_by: str = ""
     is_imported: bool = False
+    requires: str = ""
+    excluded: int = 0
 
     @property
     def key(self) -> tuple[str, str]:
@@ -66,6 +70,7 @@ class Target:
 class Row(NamedTuple):
     """A line of the table: the result of a version for one target.
 
+    *requires* is the Requires-Python that excludes the target (``""``: it does not).
     *recipe* says what the recipe of its build changed (``""``: it had none). A failure has a
     *diagnosis*, and may be tried again at *retry_at*; *tried* are the recipes that failed, too.
     """
@@ -78,6 +83,7 @@ class Row(NamedTuple):
     wheel: str = ""
     build_id: int | None = None
     platform: str = ""
+    requires: str = ""
     recipe: str = ""
     diagnosis: Diagnosis | None = None
     retry_at: datetime | None = None
@@ -157,6 +163,8 @@ def _row(
     def row(result: str, seconds: float | None, wheel: str, build_id: int | None = None) -> Row:
         return Row(*target.key, place.abi, result, seconds, wheel, build_id, place.platform)
 
+    if not pythons.supports(target.excluded, place.abi):
+        return row(pythons.sentence(target.requires), None, "")._replace(requires=target.requires)
     tried = [build for build in builds if build.abi_tag == place.abi and _may_be(build, place)]
     if own := [build for build in tried if build.counts] or tried:
         last = own[-1]

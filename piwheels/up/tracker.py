@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from piwheels.core.clock import SYSTEM
 from piwheels.core.diagnosis import Diagnosis, last_reason
 from piwheels.core.diagnosis.words import headline, is_unknown, page_of
+from piwheels.core.pythons import supports
 from piwheels.core.recipes import recipe_phrase
 from piwheels.core.site import log_name
 from piwheels.core.targets import Target as BuildTarget
@@ -103,6 +104,9 @@ class Tracker:
             BuildTarget(row.platform, row.abi_tag) for row in db.get_targets() if not row.skip
         }
         self._others = sorted(active.difference(self._own), key=_order)
+        requirements = db.get_requirements(keys)
+        for target in targets:
+            target.requires, target.excluded = requirements.get(target.key, ("", 0))
         builds = db.get_builds(keys)
         for build in builds:
             if self._is_soon(build):
@@ -110,6 +114,11 @@ class Tracker:
                 waiting.setdefault((build.package, build.version), set()).add(place)
         self._report_builds(builds)
         attempted = {(build.package, build.version) for build in builds}
+        attempted |= {
+            target.key
+            for target in targets
+            if not any(supports(target.excluded, each.abi) for each in self._own)
+        }
         for target in targets:
             if target.key in waiting or target.key in attempted:
                 continue
@@ -233,9 +242,13 @@ class Tracker:
 
     @property
     def all_built(self) -> bool:
-        """Whether all requested versions are built."""
+        """Whether all requested versions are built, each for all own Pythons that it is for."""
         needed = {target.key for target in self.targets if target.needed_by}
-        return all(row.has_wheel for row in self._rows if (row.package, row.version) not in needed)
+        rows = [row for row in self._rows if (row.package, row.version) not in needed]
+        built = {(row.package, row.version) for row in rows if row.has_wheel}
+        return all(
+            row.has_wheel or (row.requires and (row.package, row.version) in built) for row in rows
+        )
 
     def problems(self) -> list[str]:
         """Return a sentence for each requested version without a wheel."""
@@ -243,6 +256,11 @@ class Tracker:
         for target in self.targets:
             if target.problem and not target.needed_by:
                 found.append(f"{target.spec}: {target.problem}: {target.detail}")
+        found += [
+            f"{row.package} {row.version} for {self._name(row.target)}: {row.result}"
+            for row in self._rows
+            if row.requires
+        ]
         for row, number in self._failed():
             found.append(self._failure(row, number))
         return found

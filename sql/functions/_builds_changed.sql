@@ -1,5 +1,5 @@
--- After a change of builds: updates the queue for their versions and the total build time, and records deleted builds, so
--- that their logs are removed.
+-- After a change of builds: updates the queue for their versions and the total build time. Records deleted builds, so that their
+-- logs are removed, and forgets what they have said about the Pythons of their versions.
 CREATE FUNCTION piwheels._builds_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP <> 'DELETE' THEN
@@ -14,6 +14,9 @@ BEGIN
         PERFORM _published_refresh(array_agg(DISTINCT package)) FROM old_rows;
     END IF;
     IF TG_OP = 'DELETE' THEN
+        UPDATE versions v SET requires_python = NULL, excluded = 0
+            FROM (SELECT DISTINCT package, version, subject FROM old_rows WHERE reason LIKE 'python-too-%') AS o
+            WHERE v.package = o.package AND v.version = o.version AND v.requires_python = o.subject;
         INSERT INTO build_logs_gone (build_id) SELECT build_id FROM old_rows ON CONFLICT DO NOTHING;
     END IF;
     RETURN NULL;

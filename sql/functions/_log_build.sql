@@ -41,6 +41,11 @@ BEGIN
             USING DETAIL = format('%s was published with other bytes before it was removed', foreign_name);
     END IF;
 
+    -- Its source says for which Pythons it is, unless upstream has said it.
+    UPDATE versions SET requires_python = build ->> 'requires_python', excluded = (build ->> 'excluded')::bigint
+        WHERE package = the_package AND version = the_version
+        AND requires_python IS NULL AND (build ->> 'excluded')::bigint <> 0;
+
     INSERT INTO builds (
         package, version, platform, abi_tag, status, built_by, label, owner, final, reason, subject, cause, counts, recipe_id,
         duration
@@ -102,8 +107,12 @@ BEGIN
         FROM jsonb_array_elements(build -> 'fetches') WITH ORDINALITY AS f (part, position);
     INSERT INTO build_logs_pending (build_id, output) VALUES (the_build, build ->> 'output');
 
-    DELETE FROM retries
-        WHERE package = the_package AND version = the_version AND platform = the_platform AND abi_tag = the_abi;
+    -- Without a target for its own platform, a retry is for a target any/ABI, which a build on any platform serves.
+    DELETE FROM retries t
+        WHERE t.package = the_package AND t.version = the_version AND t.abi_tag = the_abi
+        AND (t.platform = the_platform OR NOT EXISTS (
+            SELECT FROM active_targets a WHERE a.platform = t.platform AND a.abi_tag = the_abi
+        ));
     IF jsonb_typeof(the_retry) = 'object' THEN
         INSERT INTO retries (build_id, package, version, platform, abi_tag, attempt, tried, recipe_id, due, ready)
             SELECT the_build, the_package, the_version, the_platform, the_abi, r.attempt, r.tried, _recipe(r.recipe),

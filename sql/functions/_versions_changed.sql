@@ -1,5 +1,5 @@
 -- After a change of versions: updates the queue for them. Only changes of skip, removing,
--- quarantined, released, added and urgency matter.
+-- quarantined, released, added, urgency and excluded matter.
 CREATE FUNCTION piwheels._versions_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
@@ -9,15 +9,15 @@ BEGIN
     ELSE
         PERFORM _queue_refresh(array_agg(k.package), array_agg(k.version)) FROM (
             SELECT package, version FROM (
-                SELECT package, version, skip = '' AND NOT removing AND NOT quarantined AS wanted, released, added, urgency FROM old_rows
+                SELECT package, version, skip = '' AND NOT removing AND NOT quarantined AS wanted, released, added, urgency, excluded FROM old_rows
                 EXCEPT ALL
-                SELECT package, version, skip = '' AND NOT removing AND NOT quarantined, released, added, urgency FROM new_rows
+                SELECT package, version, skip = '' AND NOT removing AND NOT quarantined, released, added, urgency, excluded FROM new_rows
             ) AS before_it
             UNION
             SELECT package, version FROM (
-                SELECT package, version, skip = '' AND NOT removing AND NOT quarantined AS wanted, released, added, urgency FROM new_rows
+                SELECT package, version, skip = '' AND NOT removing AND NOT quarantined AS wanted, released, added, urgency, excluded FROM new_rows
                 EXCEPT ALL
-                SELECT package, version, skip = '' AND NOT removing AND NOT quarantined, released, added, urgency FROM old_rows
+                SELECT package, version, skip = '' AND NOT removing AND NOT quarantined, released, added, urgency, excluded FROM old_rows
             ) AS after_it
         ) AS k;
     END IF;

@@ -16,8 +16,13 @@ CREATE FUNCTION piwheels.get_project_data(the_package text) RETURNS json LANGUAG
                 'yanked', v.yanked,
                 'yank_reason', v.yank_reason,
                 'yanked_upstream', v.yanked AND v.yanked_upstream,
-                'skip', v.skip,
+                'skip', coalesce(nullif(v.skip, ''), _not_for(v.requires_python, v.excluded)),
                 'quarantined', v.quarantined,
+                'requires_python', v.requires_python,
+                'excluded', ARRAY(
+                    SELECT abi_tag FROM active_targets WHERE v.excluded <> 0 AND NOT _supports(v.excluded, minor)
+                    GROUP BY abi_tag ORDER BY min(position), abi_tag
+                ),
                 'builds', (
                     SELECT coalesce(json_agg(json_build_object(
                         'build_id', b.build_id,

@@ -24,7 +24,7 @@ BEGIN
             FROM (
                 SELECT t.abi_tag, min(t.position) AS position,
                     sum(_counter_value('builds_pending', t.platform || '/' || t.abi_tag)) AS pending
-                FROM (TABLE active_targets UNION ALL SELECT 'any', 'any', NULL, NULL, NULL) AS t
+                FROM (SELECT platform, abi_tag, position FROM active_targets UNION ALL SELECT 'any', 'any', NULL) AS t
                 GROUP BY t.abi_tag
             ) AS k
         ),

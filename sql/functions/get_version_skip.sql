@@ -7,7 +7,7 @@ LANGUAGE sql STABLE AS $$
         WHEN p.skip <> '' THEN p.skip
         WHEN v.removing OR p.removing THEN 'its builds are being removed'
         WHEN v.quarantined OR p.status = 'quarantined' THEN 'quarantined'
-        ELSE ''
+        ELSE _not_for(v.requires_python, v.excluded)
     END
     FROM versions v JOIN packages p USING (package)
     WHERE v.package = the_package AND v.version = the_version;

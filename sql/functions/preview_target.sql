@@ -1,10 +1,15 @@
--- Returns how many builds an additional target would add to the queue now. Versions without any build wait in any case.
+-- Returns how many builds an additional target would add to the queue now. Versions without any build wait in any case, unless they
+-- exclude an active target.
 CREATE FUNCTION piwheels.preview_target(the_platform text, the_abi text) RETURNS bigint LANGUAGE sql STABLE AS $$
     SELECT count(*)
     FROM versions v JOIN packages p USING (package)
     WHERE v.skip = '' AND p.skip = '' AND NOT v.removing AND NOT p.removing
     AND NOT v.quarantined AND p.status <> 'quarantined'
-    AND EXISTS (SELECT FROM builds b WHERE b.package = v.package AND b.version = v.version AND b.counts)
+    AND _supports(v.excluded, _minor(the_abi))
+    AND (
+        EXISTS (SELECT FROM builds b WHERE b.package = v.package AND b.version = v.version AND b.counts)
+        OR v.excluded <> 0 AND EXISTS (SELECT FROM active_targets a WHERE NOT _supports(v.excluded, a.minor))
+    )
     AND NOT EXISTS (
         SELECT FROM builds b
         CROSS JOIN LATERAL (

@@ -1,13 +1,13 @@
 -- Defines which builds are needed: of each version, for each active target that has no file which its installers accept
--- (serves in core/wheels/serving.py), and no result that builds settle. Skipped and quarantined versions need none. A build
--- that is to be tried again (retries) is needed as soon as it is ready, whatever was settled, and not before. Failures of the
--- farm (NOT counts) are no results.
+-- (serves in core/wheels/serving.py), and no result that builds settle. Skipped and quarantined versions need none, nor does a
+-- target whose Python the version excludes. A build that is to be tried again (retries) is needed as soon as it is ready,
+-- whatever was settled, and not before. Failures of the farm (NOT counts) are no results.
 --
--- A version without any build has one row, for the target any/any: a slave of any active target may begin. One target of the
--- version is built at a time (exclusive = 'version') while its wheel may serve the others: until a build has succeeded, or if
--- a wheel is for several platforms. If wheels are for several ABIs of a platform, it is one target of each platform
--- ('platform'). Otherwise all are built at once (''). The wheels of free-threaded interpreters say nothing about those of
--- others, and the other way round.
+-- A version without any build has one row, for the target any/any: a slave of any active target may begin. If it excludes some of
+-- these, it has a row for each of the others. One target of the version is built at a time (exclusive = 'version') while its
+-- wheel may serve the others: until a build has succeeded, or if a wheel is for several platforms. If wheels are for several
+-- ABIs of a platform, it is one target of each platform ('platform'). Otherwise all are built at once (''). The wheels of
+-- free-threaded interpreters say nothing about those of others, and the other way round.
 -- The table build_queue stores the rows of this view.
 CREATE VIEW piwheels.builds_pending AS
 SELECT v.package, v.version, wanted.platform, wanted.abi_tag, wanted.exclusive,
@@ -36,10 +36,15 @@ CROSS JOIN LATERAL (
     WHERE done.tried AND b.package = v.package AND b.version = v.version
 ) AS made
 CROSS JOIN LATERAL (
+    SELECT v.excluded <> 0 AND EXISTS (
+        SELECT FROM piwheels.active_targets a WHERE NOT piwheels._supports(v.excluded, a.minor)
+    ) AS some
+) AS excludes
+CROSS JOIN LATERAL (
     SELECT 'any' AS platform, 'any' AS abi_tag, 'version' AS exclusive, min(a.since) AS since,
         NULL::text AS failed_by, NULL::timestamptz AS failed_at
     FROM piwheels.active_targets a
-    WHERE NOT done.tried AND NOT EXISTS (
+    WHERE NOT done.tried AND NOT excludes.some AND NOT EXISTS (
         SELECT FROM public.retries r WHERE r.package = v.package AND r.version = v.version AND NOT r.ready
     )
     HAVING count(*) > 0
@@ -65,7 +70,8 @@ CROSS JOIN LATERAL (
         WHERE r.package = v.package AND r.version = v.version AND r.abi_tag = a.abi_tag
         AND (a.platform = 'any' OR r.platform IN (a.platform, ''))
     ) AS r
-    WHERE done.tried AND (made.tags && a.accepted) IS NOT TRUE AND coalesce(r.ready, o.settled IS NOT TRUE)
+    WHERE (done.tried OR excludes.some) AND piwheels._supports(v.excluded, a.minor)
+    AND (made.tags && a.accepted) IS NOT TRUE AND coalesce(r.ready, o.settled IS NOT TRUE)
 ) AS wanted
 WHERE v.skip = '' AND p.skip = '' AND NOT v.removing AND NOT p.removing
 AND NOT v.quarantined AND p.status <> 'quarantined';

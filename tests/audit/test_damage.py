@@ -372,6 +372,10 @@ CASES = {
         sql("UPDATE build_queue SET exclusive = '' WHERE package = 'spam'"),
         {("wrong-queue", "3.0")}, set(),
     ),
+    "a version excludes other Pythons than it says": (
+        sql("UPDATE versions SET requires_python = '>=3.8', excluded = 1 WHERE package = 'spam'"
+            " AND version = '3.0'"), {("wrong-requirement", "3.0")}, set(),
+    ),
     "a counter is off": (
         sql("INSERT INTO counters VALUES ('files_count', '', 5)"),
         {("wrong-counter", "files_count")}, set(),

@@ -14,7 +14,8 @@ from piwheels.core import codec
 from piwheels.core.errors import BadMessage, Fatal, Refused, Unavailable
 from piwheels.core.farm import FILE_QUEUE, Done, Farm, file_address
 from piwheels.core.paths import FARM_FILE, write_farm_file
-from piwheels.core.protocols import SlaveEvent, master_control, monitor_stats
+from piwheels.core.protocols import SlaveEvent, StoredRecipe, master_control, monitor_stats
+from piwheels.core.recipes import Recipe
 from piwheels.core.states import BuildState, MasterInfo, MasterStats
 from piwheels.core.transport import Context
 
@@ -68,6 +69,50 @@ def test_failed_builds_are_retried_and_counted(mr_chase):
         assert farm.retry_failed(NOW, "pi") == 17
         assert farm.retry_failed(NOW, preview=True) == 0
     assert mr_chase.asked == [("RETRY", (NOW, "pi", False)), ("RETRY", (NOW, "", True))]
+
+
+@pytest.mark.parametrize(
+    ("call", "msg", "data"),
+    [
+        (
+            lambda farm: farm.retry_reason("killed", "cc1", NOW, preview=True),
+            "RETRYREASON",
+            (NOW, "killed", "cc1", True),
+        ),
+        (lambda farm: farm.retry_version("six", "1.0"), "RETRYVERSION", ("six", "1.0")),
+        (lambda farm: farm.retry_curable(preview=True), "CURE", True),
+        (lambda farm: farm.retry_curable(), "CURE", False),
+        (
+            lambda farm: farm.set_recipe("six", Recipe(apt=("x-dev",)), retry=False),
+            "SETRECIPE",
+            ("six", Recipe(apt=("x-dev",)), False, False),
+        ),
+    ],
+)
+def test_what_is_counted(mr_chase, call, msg, data):
+    mr_chase.answers = {msg: ("DONE", "17")}
+    with Farm() as farm:
+        assert call(farm) == 17
+    assert mr_chase.asked == [(msg, data)]
+
+
+def test_an_answer_without_a_number_is_of_another_program(mr_chase):
+    mr_chase.answers = {"CURE": ("DONE", "many"), "WHY": ("DONE", "17")}
+    with Farm() as farm:
+        with pytest.raises(Unavailable, match="is not a master"):
+            farm.retry_curable()
+        with pytest.raises(Unavailable, match="is not a master"):
+            farm.why("six")
+
+
+def test_recipes_are_read_in_parts(mr_chase):
+    first, second = (
+        StoredRecipe(name, Recipe(apt=("x-dev",)), True, NOW, 1) for name in ("bar", "foo")
+    )
+    mr_chase.answers = {"RECIPES": [("RECIPES", [first]), ("RECIPES", [second]), ("RECIPES", [])]}
+    with Farm() as farm:
+        assert list(farm.recipes()) == [first, second]
+    assert mr_chase.asked == [("RECIPES", ""), ("RECIPES", "bar"), ("RECIPES", "foo")]
 
 
 def test_a_version_is_released_now_by_default(mr_chase):

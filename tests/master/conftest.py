@@ -103,11 +103,11 @@ def build_of():
 
 
 class FakeTask(FakePeer):
-    """A fake TheSecretary or SlaveDriver that answers requests and records them."""
+    """A fake TheSecretary or SlaveDriver that answers requests with a value and records them."""
 
     def __init__(self, config, name):
         super().__init__(None, socket=open_socket(wire(name), config, LOGGER, bind=True))
-        self.asked, self.error = [], None
+        self.asked, self.value, self.error = [], None, None
 
     def answer(self, socket):
         ticket = socket.recv_ticket()
@@ -115,7 +115,7 @@ class FakeTask(FakePeer):
         if self.error:
             ticket.refuse(self.error)
         else:
-            ticket.answer()
+            ticket.answer(self.value)
 
 
 @pytest.fixture
@@ -127,4 +127,11 @@ def secretary(with_db):
 @pytest.fixture
 def driver(with_db):
     with FakeTask(with_db, "deletions") as helper:
+        yield helper
+
+
+@pytest.fixture
+def fleet(with_db):
+    """A SlaveDriver that is asked for its slaves."""
+    with FakeTask(with_db, "fleet") as helper:
         yield helper

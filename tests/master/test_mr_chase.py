@@ -12,12 +12,16 @@ from helpers import patience, until
 from piwheels.core import codec
 from piwheels.core.codec import NoData
 from piwheels.core.database.rows import UpstreamVersion
+from piwheels.core.diagnosis import Diagnosis
 from piwheels.core.errors import DatabaseError
 from piwheels.core.protocols import mr_chase as protocol
-from piwheels.core.states import BuildState
+from piwheels.core.recipes import PLAIN, Recipe
+from piwheels.core.states import Attempt, BuildState, Retry
+from piwheels.core.targets import Target
 from piwheels.core.transport import Context
 from piwheels.master import mr_chase
 from piwheels.master.messages import (
+    Ability,
     DeletePackage,
     DeleteVersion,
     PagesNoted,
@@ -45,7 +49,8 @@ def ask(with_db, secretary, driver, running, request):
         socket.connect(with_db.import_queue)
 
         def send(msg, *data):
-            fields = data[0] if msg.endswith("WATCH") else list(data)
+            is_single = msg.endswith("WATCH") or msg in ("CURE", "RECIPES")
+            fields = data[0] if is_single else list(data)
             socket.send_msg(msg, fields if data else NoData)
             assert socket.poll(patience(10)), "no answer"
             return socket.recv_msg()
@@ -447,3 +452,152 @@ def test_a_bug_at_one_request_is_answered(ask, monkeypatch):
         patch.setattr(mr_chase, "canonical", buggy)
         assert refused(addpkg(ask), "RuntimeError: a bug")
     assert addpkg(ask) == ("DONE", "NEWPKG")
+
+
+# Recipes, cures and questions -----------------------------------------------------------------
+
+PI = Target("linux_armv7l", "cp311")
+APT = Recipe(apt=("libssl-dev",))
+EVER = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def failed(db, package="foo", version="1.0", reason="setup-error", **about):
+    """Store a failed build; return its number."""
+    if not db.get_targets():
+        db.add_targets([PI])
+    build = BuildState(1, package, version, PI.abi, False, timedelta(seconds=1), "log\n")
+    build.platform, build.final = PI.platform, True
+    build.diagnosis = Diagnosis(reason, "ssl.h")
+    for name, value in about.items():
+        setattr(build, name, value)
+    return db.log_build(build)
+
+
+def waits(db, version="1.0"):
+    return [each.recipe for each in db.get_pending([("foo", version)])]
+
+
+@pytest.mark.usefixtures("add")
+def test_a_recipe_repeats_what_it_could_cure(ask, db, secretary):
+    assert addver(ask, version="2.0") == ("DONE", "NEWVER")
+    failed(db)
+    failed(db, version="2.0", reason="no-source")
+    secretary.asked.clear()
+    assert ask("SETRECIPE", "Foo", APT, True, True) == ("DONE", "1")
+    assert (db.get_recipes(""), waits(db), secretary.asked) == ([], [], [])
+    assert ask("SETRECIPE", "Foo", APT, True, False) == ("DONE", "1")
+    assert (waits(db), waits(db, "2.0")) == ([APT], [])
+    assert secretary.asked == [RewritePages("PROJECT", "foo")]
+    msg, [stored] = ask("RECIPES", "")
+    assert (msg, stored.package, stored.recipe, stored.by_operator) == ("RECIPES", "foo", APT, True)
+    assert ask("RECIPES", "foo") == ("RECIPES", [])
+    assert ask("SETRECIPE", "foo", PLAIN, True, False) == ("DONE", "0")
+    assert ask("RECIPES", "") == ("RECIPES", [])
+
+
+@pytest.mark.usefixtures("add")
+def test_a_recipe_may_be_for_new_builds_only(ask, db):
+    failed(db)
+    assert ask("SETRECIPE", "foo", APT, False, False) == ("DONE", "0")
+    assert (len(db.get_recipes("")), waits(db)) == (1, [])
+
+
+def test_invalid_recipes_are_refused(ask, db):
+    assert ask("SETRECIPE", "foo", APT, True, False) == ("ERROR", "NOPKG")
+    assert addpkg(ask) == ("DONE", "NEWPKG")
+    wrong = Recipe(constraints=("x y z",), environment={"PATH": "/tmp"})
+    reply = ask("SETRECIPE", "foo", wrong, True, False)
+    assert refused(reply, "constraints: 'x y z' is not", "a recipe cannot set PATH")
+    assert db.get_recipes("") == []
+
+
+@pytest.mark.usefixtures("add")
+def test_failures_of_a_class_are_counted_and_repeated(ask, db, secretary):
+    failed(db, reason="missing-header")
+    assert ask("RETRYREASON", EVER, "missing-header", "other.h", True) == ("DONE", "0")
+    assert ask("RETRYREASON", EVER, "missing-header", None, True) == ("DONE", "1")
+    assert waits(db) == []
+    assert ask("RETRYREASON", EVER, "missing-header", "ssl.h", False) == ("DONE", "1")
+    assert waits(db) == [PLAIN]
+    assert secretary.asked[-1] == RewritePages("PROJECT", "foo")
+
+
+@pytest.mark.usefixtures("add")
+def test_a_version_is_repeated(ask, db, secretary):
+    failed(db)
+    failed(db, recipe=APT)
+    assert ask("RETRYVERSION", "Foo", "1") == ("DONE", "2")
+    assert waits(db) == [PLAIN]
+    assert secretary.asked[-1] == RewritePages("PROJECT", "foo")
+    assert ask("RETRYVERSION", "foo", "1.0") == ("DONE", "0")
+    assert ask("RETRYVERSION", "foo", "2.0") == ("ERROR", "NOVER")
+    assert ask("RETRYVERSION", "bar", "2.0") == ("ERROR", "NOPKG")
+    assert addver(ask, skip="too large") == ("DONE", "SKIPVER")
+    assert refused(ask("RETRYVERSION", "foo", "1.0"), "foo 1.0 is not to be built: too large")
+
+
+@pytest.mark.usefixtures("add")
+def test_what_slaves_could_cure_is_counted_and_tried_again(ask, db, fleet, *, monkeypatch):
+    fleet.value = [Ability(*PI, sorted(Recipe._fields), 2**30, "bookworm")]
+    monkeypatch.setattr(mr_chase, "RANGE", 2)
+    monkeypatch.setattr(mr_chase, "PART", 1)
+    for package in ("aaa", "bar", "baz"):
+        assert addpkg(ask, package) == ("DONE", "NEWPKG")
+        assert addver(ask, package) == ("DONE", "NEWVER")
+        failed(db, package, reason="test-failure" if package == "baz" else "setup-error")
+    failed(db, reason="killed", counts=False, retry=Retry(Attempt(1), PLAIN, None))
+    assert ask("CURE", True) == ("DONE", "3")
+    assert waits(db) == []
+    fleet.value = []  # no slave could carry it out
+    assert ask("CURE", False) == ("DONE", "0")
+    fleet.value = [Ability(*PI, ["release_plus"], 0, "")]
+    assert ask("CURE", False) == ("DONE", "3")
+    waiting = {each.package: each for each in db.get_target_queue()}
+    assert waiting.keys() == {"aaa", "bar", "foo"}
+    assert waiting["bar"].recipe == Recipe(release_plus=timedelta(days=1))
+    assert waiting["bar"].attempt == Attempt(1, ("as released",))
+    assert waiting["foo"].recipe == PLAIN
+    assert ask("CURE", False) == ("DONE", "0")
+
+
+def test_a_fault_ends_the_search_for_cures(ask, fleet):
+    assert addpkg(ask) == ("DONE", "NEWPKG")
+    fleet.error = DatabaseError("the disk is full")
+    assert refused(ask("CURE", True), "the disk is full")
+    fleet.error, fleet.value = None, []
+    assert ask("CURE", True) == ("DONE", "0")
+
+
+@pytest.mark.usefixtures("add")
+def test_why_there_is_no_wheel(ask, db, fleet, monkeypatch):
+    fleet.value = []
+    assert addver(ask, version="2.0") == ("DONE", "NEWVER")
+    number = failed(db, reason="missing-header", diagnosis=Diagnosis("missing-header", "x.h", "?"))
+    db.grant_lease("foo", "2.0", PI, "board7", datetime.now(UTC) + timedelta(hours=1))
+    msg, answer = ask("WHY", "Foo")
+    assert (msg, answer.left_out) == ("WHY", 0)
+    by_version = {line.version: line for line in answer.lines}
+    assert by_version["2.0"][1:5] == (*PI, "building", "building on board7")
+    assert by_version["1.0"].state == "failed"
+    assert by_version["1.0"].text.startswith("failed: missing header: install")
+    assert by_version["1.0"][5:] == ("?", number)
+    assert [each.version for each in ask("WHY", "foo", "1")[1].lines] == ["1.0"]
+    db.release_lease("foo", "2.0", PI)
+    [line] = ask("WHY", "foo", "2.0")[1].lines
+    assert line.text == "waiting, first of 1 in the queue"
+    monkeypatch.setattr(mr_chase, "MAX_VERSIONS", 1)
+    answer = ask("WHY", "foo")[1]
+    assert (len(answer.lines), answer.left_out) == (1, 1)
+    assert ask("WHY", "foo", "3.0") == ("ERROR", "NOVER")
+    assert ask("WHY", "bar") == ("ERROR", "NOPKG")
+
+
+@pytest.mark.parametrize("reason", ["deleted", "binary only"])
+def test_the_reasons_of_the_master_are_refused(ask, reason):
+    words = f"{reason!r} is a reason that only the master gives"
+    assert addpkg(ask) == ("DONE", "NEWPKG")
+    assert refused(addver(ask, skip=reason), words)
+    assert addver(ask) == ("DONE", "NEWVER")
+    assert refused(addpkg(ask, skip=reason), words)
+    assert refused(ask("REMVER", "foo", "1.0", False, reason, False), words)
+    assert refused(ask("REMPKG", "foo", False, reason), words)

@@ -16,6 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from piwheels.core.database.rows import Activity, EndedBuild, SimpleFile, SimpleProject
+from piwheels.core.diagnosis import CLASSES
+from piwheels.core.diagnosis.advice import ADVICE
 from piwheels.core.protocols import Why
 from piwheels.core.states import Fetch
 from piwheels.master.logic import site_wide, web_pages
@@ -37,7 +39,7 @@ UNTRIED = {"installs": None, "imports": None, "trial_why": "", "connects": "", "
 def release(files=(), builds=(), **changes):
     values = {
         "released": NOW, "yanked": False, "yank_reason": "", "yanked_upstream": False,
-        "skip": "", "quarantined": False,
+        "skip": "", "quarantined": False, "requires_python": None, "excluded": [],
     }  # fmt: skip
     made = {
         name: {
@@ -626,6 +628,13 @@ def test_the_error_page_works_at_any_depth():
     assert all(link.startswith(("/", "#")) for link in links)
     for name in ("style.css", "site.js", "search.js", "favicon.svg"):
         assert name in static_files()
+
+
+def test_the_page_of_failures_describes_each_class():
+    page = RENDERER.fixed()["failures.html"].decode()
+    for each in CLASSES.values():
+        assert f'<h2 id="{each.page.partition("#")[2]}">' in page
+        assert html.escape(ADVICE[each.code].means, quote=False) in page
 
 
 def test_every_key_of_the_json_is_documented():

@@ -25,9 +25,11 @@ from piwheels.core.targets import NO_SLAVE, Target
 from piwheels.master.file_juggler import FileJuggler
 from piwheels.master.logic.intake import Intake
 from piwheels.master.messages import (
+    Ability,
     DeletePackage,
     DeleteVersion,
     FleetSeen,
+    ListAbilities,
     LostSlave,
     PagesNoted,
     TargetsSeen,
@@ -473,6 +475,23 @@ def greeting(config, *platforms):
 
 def known(driver):
     return {Target(row.platform, row.abi_tag): row.skip for row in driver.targets}
+
+
+def test_the_abilities_of_all_slaves_for_a_target_count(farm):
+    client = Connected(farm.config_used, "fleet")
+    other, size = Target("linux_x86_64", "cp313"), 2**30
+    offers = [["311", "cp311", "linux_x86_64"], ["313", "cp313", "linux_x86_64"]]
+    with (
+        Slave(farm.config_used, "one", level=1, recipes=["apt", "wings"], memory=size) as one,
+        Slave(farm.config_used, "two", level=1, recipes=["hosts"], offers=offers) as two,
+    ):
+        assert client.call(ListAbilities()) == []
+        one.hello()
+        two.hello()
+        assert client.call(ListAbilities()) == [
+            Ability(*CP311, ["apt", "hosts"], size, ""), Ability(*other, ["hosts"], 0, ""),
+        ]  # fmt: skip
+    client.close()
 
 
 def test_the_targets_of_a_slave_are_added_if_that_is_wanted(farm, db, caplog):

@@ -124,7 +124,7 @@ class FakeDatabase:
             version: {
                 "released": NOW, "yanked": False, "yank_reason": "",
                 "yanked_upstream": False, "skip": "",
-                "quarantined": False,
+                "quarantined": False, "requires_python": None, "excluded": [],
                 "builds": [BUILD] if self.failed else [],
                 "files": {
                     name: {

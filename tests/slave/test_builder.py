@@ -21,6 +21,7 @@ from piwheels.core.states import Trial
 from piwheels.core.transport import Context, Socket
 from piwheels.core.wheels import built
 from piwheels.core.wheels.dependencies import System
+from piwheels.core.wheels.integrity import verify_wheel
 from piwheels.slave.builder import RESERVE, Builder, Wheel, clean_stale, why_unusable
 from piwheels.slave.trials.wheels import Trials
 
@@ -190,6 +191,19 @@ def test_a_wheel_with_programs_is_for_the_platform_that_built_it(index: Path, wo
     ]
     assert "demo-1.0-py3-none-any.whl has native programs" in builder.output
     builder.close()
+
+
+def test_a_wheel_with_dynamic_requirements_is_for_one_python(index: Path, work: Path) -> None:
+    add_source(index, "demo", more="Dynamic: Requires-Dist\n")
+    builder = build(work, "demo")
+    (wheel,) = builder.wheels
+    python = f"cp{probe().py_version}"
+    assert wheel.filename == f"demo-1.0-{python}-none-any.whl"
+    assert verify_wheel(wheel.path).tags == (f"{python}-none-any",)
+    assert wheel.trial.installs
+    assert "requirements that may differ between Pythons" in builder.output
+    builder.close()
+    assert list(work.iterdir()) == []
 
 
 def test_a_build_ends_at_its_timeout_with_a_message(index: Path, work: Path) -> None:

@@ -17,6 +17,7 @@ from piwheels.core.host.processes import build_environment
 from piwheels.core.recipes import Recipe
 from piwheels.core.wheels.dependencies import System, _read_elf_file
 from piwheels.slave import overlay
+from piwheels.slave.app import PiWheelsSlave, SlaveConfig
 from piwheels.slave.builder import Builder
 from piwheels.slave.overlay import Overlays, unavailable
 from piwheels.slave.sandbox.choice import choose
@@ -262,6 +263,24 @@ def test_a_recipe_that_cannot_be_carried_out_fails_the_build(
 def test_an_operator_can_forbid_it(tmp_path, monkeypatch):
     builder = build(tmp_path, monkeypatch, "bwrap", None, "libpiw-dev")
     assert "libpiw-dev: this slave does not allow it" in builder.output
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"sandbox": "bwrap"}, True),
+        ({"sandbox": "bwrap", "no_packages": True}, False),
+        ({"sandbox": "landlock"}, False),
+        ({"sandbox": "none"}, False),
+    ],
+)
+def test_a_slave_has_overlays_if_its_sandboxes_show_them(tmp_path, options, expected, caplog):
+    slave = PiWheelsSlave(SlaveConfig(dir=tmp_path, **options))
+    with caplog.at_level("INFO"):
+        slave._choose_sandboxes()
+    assert (slave.overlays is not None) is expected
+    says = "no build can see packages of Debian that are not installed: not every sandbox can"
+    assert (says in caplog.text) is not (expected or "no_packages" in options)
 
 
 def test_real_packages_come_from_the_sources_of_this_machine(tmp_path):

@@ -185,7 +185,7 @@ def test_a_cured_wheel_must_install_and_import(tmp_path, work, monkeypatch, reci
 @pytest.mark.parametrize(
     ("recipe", "words"),
     [
-        (Recipe(apt=("libfoo-dev",)), "apt: it cannot install packages of Debian"),
+        (Recipe(apt=("libfoo-dev",)), "apt: it cannot show packages of Debian to one build"),
         (Recipe(before=YEAR), "before: it has no proxy (--egress open)"),
         (Recipe(environment={"PATH": "/"}), "environment: a recipe cannot set PATH"),
         (Recipe(memory=2**60), "memory: it has "),

@@ -19,7 +19,7 @@ from piwheels.core import targets
 from piwheels.core.clock import SYSTEM
 from piwheels.core.database import Database
 from piwheels.core.database.dsn import administer, redirect
-from piwheels.core.database.rows import Quarantine
+from piwheels.core.database.rows import Quarantine, UpstreamPackage, UpstreamVersion
 from piwheels.core.diagnosis import Diagnosis
 from piwheels.core.errors import Fatal
 from piwheels.core.farm import Done
@@ -356,8 +356,8 @@ def tracker_for(folder, *own, **options):
 
 
 def log_build(db, target, *, file=True):
-    name = f"toy-1-cp311-cp311-{target.platform}.whl"
-    tags = "toy", "1", "cp311", "cp311", target.platform
+    name = f"toy-1-{target.abi}-{target.abi}-{target.platform}.whl"
+    tags = "toy", "1", target.abi, target.abi, target.platform
     files = {name: FileState(name, 1, f"{len(name):064x}", *tags, None, {})} if file else {}
     about = "toy", "1", target.abi, file, timedelta(seconds=5), "log", files
     db.log_build(BuildState(1, *about, platform=target.platform))
@@ -390,6 +390,44 @@ def test_all_is_done_once_nothing_waits_for_another_platform(db, tmp_path):
     assert "toy 1 for cp311 armv7l: " in report
     assert tracker.wheel(target) == name
     assert not tracker.all_built
+
+
+def requiring(db, requires):
+    change = UpstreamVersion("toy", "1", requires_python=requires)
+    db.follow_upstream([UpstreamPackage("toy")], [change])
+
+
+def test_a_release_for_other_pythons_is_no_failure(db, tmp_path):
+    newer = targets.Target("linux_x86_64", "cp313")
+    db.add_new_package("toy")
+    db.add_new_package_version("toy", "1")
+    db.add_targets([PC, newer])
+    tracker = tracker_for(tmp_path, PC, newer)
+    log_build(db, PC, file=False)  # before the index has answered
+    requiring(db, ">=3.12")
+    assert not tracker.update(db)
+    assert re.search(r"^toy +1 +cp313 +waiting$", tracker.report(""), re.M)
+    log_build(db, newer)
+    assert tracker.update(db)
+    assert tracker.all_built
+    report = tracker.report("")
+    assert re.search(r"^toy +1 +cp311 +not for this Python \(requires >=3\.12\)$", report, re.M)
+    assert "logs/" not in report
+    record = next(tracker.records(""))
+    assert (record["abi"], record["requires"], record["wheel"]) == ("cp311", ">=3.12", "")
+    assert tracker.problems() == ["toy 1 for cp311: not for this Python (requires >=3.12)"]
+
+
+def test_a_release_for_none_of_the_pythons_is_done_at_once(db, tmp_path):
+    db.add_new_package("toy")
+    db.add_new_package_version("toy", "1")
+    db.add_targets([PC])
+    requiring(db, ">=3.12")
+    tracker = tracker_for(tmp_path, PC)
+    assert tracker.update(db)
+    assert not tracker.all_built
+    assert "not for this Python (requires >=3.12)" in tracker.report("")
+    assert tracker.targets[0].problem == ""
 
 
 def test_a_failure_is_a_result_although_the_farm_wants_a_second_opinion(db, tmp_path):
@@ -500,7 +538,7 @@ def test_a_version_that_no_message_can_hold_is_refused_alone(monkeypatch):
         for target in targets:
             registrar.register(target)
     assert [target.problem for target in targets] == ["refused", "", "refused"]
-    assert "longer than 200" in targets[0].detail
+    assert targets[0].detail == "its name or version is longer than 200 characters"
     assert all(len(line) < 120 for line in table([Row(*targets[0].key, "", "refused")], str))
 
 
@@ -597,7 +635,7 @@ def test_the_slave_gets_the_options_of_builds(jobs, at_once, tmp_path, monkeypat
     ]
     options = {"sandbox": "landlock", "allow_host": ["a.example", "[::1]:8080"]}
     options["emulate"] = ["armhf,riscv64/trixie", "arm64"]
-    config = UpConfig(port=0, once=True, offline_build=True, jobs=jobs, **options)
+    config = UpConfig(port=0, once=True, offline_build=True, no_packages=True, jobs=jobs, **options)
     started = []
     with Processes(tmp_path / "farm") as processes:
         monkeypatch.setattr(processes, "start", lambda *args: started.append(args))
@@ -607,6 +645,7 @@ def test_the_slave_gets_the_options_of_builds(jobs, at_once, tmp_path, monkeypat
     slave = load("piw-slave", SlaveConfig, args, {})
     assert {name: getattr(slave, name) for name in options} == options
     assert slave.offline_build
+    assert slave.no_packages
     assert (slave.python, slave.jobs) == (["/cp311", "/cp312"], at_once)
 
 

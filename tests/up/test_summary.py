@@ -137,6 +137,15 @@ def test_a_build_of_an_unknown_platform_counts_for_all():
     assert results([build("cp311", platform="")])[0] == ("failed", "", False)
 
 
+def test_a_release_for_other_pythons_has_no_result_for_this_one():
+    pure = build("cp313", "toy-1.0-py3-none-any.whl")
+    target = Target("toy", "toy", "1.0", requires=">=3.12", excluded=0xFFF)
+    found = rows(target, [build("cp311"), pure])
+    assert [row.result for row in found] == ["not for this Python (requires >=3.12)", "built"]
+    assert [row.requires for row in found] == [">=3.12", ""]
+    assert not found[0].has_wheel
+
+
 def test_a_problem_has_a_row_of_its_own():
     target = Target("toy", "toy", "", "not found", "why")
     assert [(row.abi, row.result) for row in rows(target, [])] == [("", "not found")]

@@ -12,12 +12,13 @@ from piwheels.core.database.listener import Listener
 from piwheels.core.database.logs import Logs
 from piwheels.core.database.packages import Packages
 from piwheels.core.database.pages import Pages
+from piwheels.core.database.recipes import Recipes
 from piwheels.core.database.upstream import Upstream
 
 __all__ = ["Database", "Listener"]
 
 
-class Database(Packages, Builds, Pages, Logs, Upstream):
+class Database(Packages, Builds, Pages, Logs, Upstream, Recipes):
     """A PostgreSQL database with the piwheels schema.
 
     *dsn* is a URL such as ``postgresql://piwheels@host/piwheels``; *patience* is how many seconds a

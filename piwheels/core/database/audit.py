@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from piwheels.core.database import Database
 from piwheels.core.database.builds import FULL_REFRESH
+from piwheels.core.pythons import excluded_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -99,10 +100,26 @@ class AuditDatabase(Database):
         return self._rows("audit_published", after, limit)
 
     def audit_derived(self, limit: int) -> list[DerivedFault]:
-        """Return up to *limit* errors of each kind in derived data, all of one snapshot."""
+        """Return up to *limit* errors of each kind in derived data."""
         rows = self._rows("audit_derived", limit, limit=FULL_REFRESH)
-        return [DerivedFault(*row) for row in rows]
+        return [DerivedFault(*row) for row in (*rows, *self._wrong_requirements()[:limit])]
+
+    def _wrong_requirements(self) -> list[tuple[str, str, str, str]]:
+        """Return an error for each Requires-Python with a wrong mask (core/pythons.py)."""
+        rows = self._rows("audit_requirements", limit=FULL_REFRESH)
+        return [
+            (
+                "wrong-requirement", package, version,
+                f"excludes the Pythons of {mask:#x} by {text[:100]!r} (in {count} versions),"
+                f" but should exclude {excluded_by(text):#x}",
+            )
+            for text, mask, package, version, count in rows
+            if mask != excluded_by(text)
+        ]  # fmt: skip
 
     def refresh_derived(self) -> None:
-        """Rebuild all derived tables; blocks writers."""
+        """Rebuild all derived data; blocks writers."""
+        texts = sorted({row[0] for row in self._rows("audit_requirements", limit=FULL_REFRESH)})
+        masks = list(map(excluded_by, texts))
+        self._rows("correct_requirements", texts, masks, limit=FULL_REFRESH)
         self._rows("refresh_derived", limit=FULL_REFRESH)

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
-import logging
 from typing import TYPE_CHECKING, Any
 
 from piwheels.core.database.connection import LOG, REASON, Client, clean
 from piwheels.core.database.listener import Listener
+from piwheels.core.database.recipes import readable
 from piwheels.core.database.rows import (
     BuildRow,
     EndedBuild,
     FailedBuild,
     Lease,
+    PlaceRow,
     PositionRow,
     Quarantine,
     ReasonCount,
     TargetRow,
 )
-from piwheels.core.errors import BadMessage, Refused, Rejected
-from piwheels.core.recipes import PLAIN, Recipe
+from piwheels.core.database.upstream import requirement
+from piwheels.core.errors import Refused, Rejected
+from piwheels.core.pythons import REFUSALS, excluded_by, supports
 from piwheels.core.states import MAX_URL, Attempt, Fetch, Pending, Trial
 from piwheels.core.targets import Target
 from piwheels.core.text import clean_lines
@@ -82,6 +84,15 @@ class Builds(Client):
         """Return where *version* is in the queue of each target, and why."""
         rows = self._rows("explain_position", clean(package), clean(version))
         return [PositionRow(*row) for row in rows]
+
+    def get_places(self, package: str, versions: Sequence[str], most: int = 1000) -> list[PlaceRow]:
+        """Return where *versions* of *package* are in the queue of each target, up to *most*.
+
+        A version that a slave builds has a further row for its target.
+        """
+        names = [clean(version) for version in versions]
+        rows = self._rows("get_places", clean(package), names, most)
+        return [PlaceRow(*row) for row in rows]
 
     def set_urgency(self, package: str, version: str, urgency: str) -> bool:
         """Set how urgent *version* is: ``first``, ``security`` or ``""``.
@@ -327,13 +338,8 @@ def _of_reason(reason: str, subject: str | None) -> tuple[str, str | None]:
 
 def _pending(row: Sequence[Any]) -> Pending:
     content, number, tried = row[8:]
-    recipe = PLAIN
-    try:
-        recipe = Recipe.from_map(content or {})
-    except BadMessage as exc:  # one row must not stop the others
-        logging.getLogger("database").warning("a recipe of %s is left out: %s", row[0], exc)
     attempt = Attempt(number, tuple(tried))
-    return Pending(*row[:8])._replace(recipe=recipe, attempt=attempt)
+    return Pending(*row[:8])._replace(recipe=readable(content, row[0]), attempt=attempt)
 
 
 def _as_json(build: BuildState) -> dict[str, Any]:
@@ -359,7 +365,20 @@ def _as_json(build: BuildState) -> dict[str, Any]:
         "recipe": build.recipe.to_map(),
         "keeps": build.keeps.to_map(),
         "retry": None if retry is None else _retry_as_json(retry),
+        **requirement(_learned(build)),
     }
+
+
+def _learned(build: BuildState) -> str | None:
+    """Return the Requires-Python for which pip has refused *build*; ``None``: it has not.
+
+    Only a final failure says it for other Pythons, too.
+    """
+    found = build.diagnosis
+    is_refused = build.final and not build.status and any(each in found.cause for each in REFUSALS)
+    if not is_refused or supports(excluded_by(found.subject), build.abi_tag):
+        return None
+    return found.subject
 
 
 def _retry_as_json(retry: Retry) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from piwheels.core.database.connection import REASON, Client, call, clean
 from piwheels.core.wheels.tags import known_spelling
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from sqlalchemy.engine import Connection
@@ -128,6 +128,17 @@ class Packages(Client):
         """
         reason: str | None = self._value("get_version_skip", clean(package), clean(version))
         return reason
+
+    def get_requirements(
+        self, versions: Sequence[tuple[str, str]]
+    ) -> dict[tuple[str, str], tuple[str, int]]:
+        """Return the Requires-Python of those of *versions* that it excludes some Pythons from.
+
+        The number is the mask of these (:mod:`piwheels.core.pythons`).
+        """
+        names = [[clean(key[i]) for key in versions] for i in range(2)]
+        rows = self._rows("get_requirements", *names)
+        return {(package, version): (text, mask) for package, version, text, mask in rows}
 
     def get_versions_deleted(self, package: str) -> set[str]:
         """Return the versions of *package* that are marked as deleted (skip reason ``deleted``)."""

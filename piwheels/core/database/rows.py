@@ -6,7 +6,9 @@ They pass between the master's tasks only, never to another process.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple, NotRequired, TypedDict
+from typing import Any, Final, NamedTuple, TypedDict
+
+from piwheels.core.recipes import Recipe  # noqa: TC001 (the schema of a call)
 
 #: The skip reason of versions without a source distribution.
 BINARY_ONLY: Final = "binary only"
@@ -59,6 +61,20 @@ class PositionRow(NamedTuple):
     popularity: int
     urgency: str
     failed_at: datetime | None
+
+
+class PlaceRow(NamedTuple):
+    """The *place* of a version among *of* builds in the queue of a target (``None``: far behind).
+
+    With the *label* of a slave, it says instead that this slave builds the version for the target.
+    """
+
+    version: str
+    platform: str
+    abi_tag: str
+    place: int | None
+    of: int
+    label: str
 
 
 class Quarantine(NamedTuple):
@@ -186,6 +202,34 @@ class FailedBuild(NamedTuple):
     cause: str
 
 
+class StandingFailure(NamedTuple):
+    """A failure that stands, of a build with *recipe*.
+
+    *failed* are all recipes with which the version has failed for the target. *held*: the attempt
+    after a failure of the farm waits for an operator.
+    """
+
+    build_id: int
+    package: str
+    version: str
+    platform: str
+    abi_tag: str
+    reason: str
+    subject: str
+    recipe: Recipe
+    failed: list[Recipe]
+    held: bool
+
+
+class NewAttempt(NamedTuple):
+    """A failed build that is to be tried again with *recipe*, as attempt *number* after *tried*."""
+
+    build_id: int
+    number: int
+    tried: tuple[str, ...]
+    recipe: Recipe
+
+
 class Activity(NamedTuple):
     """Recent activity: *builds* of the last seven days by ABI, as (succeeded, failed).
 
@@ -266,9 +310,9 @@ class ProjectFile(TypedDict):
 class ProjectRelease(TypedDict):
     """One release of a project, with its builds (oldest first) and its files (by name).
 
-    A *quarantined* release has no files here. Its *requires_python* (``None``: unknown) leaves out
-    the *excluded* ABIs. *yanked_upstream*: upstream has yanked it, and not an
-    operator of this farm.
+    A *quarantined* release has no files here. *yanked_upstream*: upstream has yanked it, and not an
+    operator of this farm. *excluded* are the ABIs of the farm that *requires_python* (``None``:
+    unknown) excludes; *skip* is its reason, too, if these are all.
     """
 
     released: datetime
@@ -277,8 +321,8 @@ class ProjectRelease(TypedDict):
     yanked_upstream: bool
     skip: str
     quarantined: bool
-    requires_python: NotRequired[str | None]
-    excluded: NotRequired[list[str]]
+    requires_python: str | None
+    excluded: list[str]
     builds: list[ProjectBuild]
     files: dict[str, ProjectFile]
 
@@ -320,6 +364,8 @@ class UpstreamVersion(NamedTuple):
     *removed* are source distributions. *yanked* and *quarantined* are unchanged if ``None``.
     *deleted*: upstream has removed it. *uploaded* is its upload time, if upstream says it. *wheels*
     is ``pure`` if upstream has a wheel of it for any machine, ``native`` if it has other wheels.
+    *requires_python* is the specifier of its source distributions (``None``: unknown), and *digest*
+    changes with any of them (``""``: unknown).
     """
 
     package: str
@@ -333,6 +379,8 @@ class UpstreamVersion(NamedTuple):
     deleted: bool = False
     uploaded: datetime | None = None
     wheels: str = ""
+    requires_python: str | None = None
+    digest: str = ""
 
 
 class KnownVersion(NamedTuple):

@@ -16,6 +16,7 @@ from piwheels.core.database.rows import (
     WatchedRow,
 )
 from piwheels.core.errors import Rejected
+from piwheels.core.pythons import excluded_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -186,7 +187,16 @@ def _version(each: UpstreamVersion) -> dict[str, object]:
         "added": _array(each.added),
         "removed": _array(each.removed),
         "yank_reason": clean(each.yank_reason, REASON),
+        **requirement(each.requires_python),
     }
+
+
+def requirement(requires_python: str | None) -> dict[str, object]:
+    """Return the columns for *requires_python*: the specifier, and the Pythons that it excludes."""
+    if requires_python is None:
+        return {"requires_python": None, "excluded": 0}
+    text = clean(requires_python, REASON)
+    return {"requires_python": text, "excluded": excluded_by(text)}
 
 
 def _array(names: Iterable[str]) -> list[str]:

@@ -94,6 +94,11 @@ def table_path(release: str, kind: str) -> Path:
     return Path(__file__).with_name(f"{release}-{kind}.xz")
 
 
+def is_deep(folder: str) -> bool:
+    """Return whether the table of headers lists only *folder*, not its files."""
+    return folder.count("/") > 1
+
+
 def release_of(os_version: str) -> str:
     """Return the release of a system that calls its version *os_version*; ``""``: unknown.
 
@@ -152,8 +157,9 @@ def _find(release: str, kind: str, subject: str) -> list[str]:
     text = _table(release, kind)
     folder, _, name = subject.rpartition("/")
     rows = [row for row in _rows(text, f" {name} ") if _ends_with(row.folder, folder)]
-    if not rows and folder:  # too deep to be listed
+    if not rows and "/" in folder:
         rows = [row for row in _rows(text, f"{folder}\t") if _ends_with(row.folder, folder)]
+        rows = [row for row in rows if is_deep(row.folder)]
     topic = _plain((folder or name.partition(".")[0]).partition("/")[0].lower())
 
     def distance(row: _Row) -> tuple[bool, int]:
@@ -162,7 +168,7 @@ def _find(release: str, kind: str, subject: str) -> list[str]:
         return is_other, depth + (topic not in _plain(row.package))
 
     found = [row.package for row in sorted(rows, key=distance)]
-    chosen = _CHOSEN.get(f"{kind} {subject}") or _CHOSEN.get(f"{kind} {name}")
+    chosen = _CHOSEN.get(f"{kind} {subject}") or (found and _CHOSEN.get(f"{kind} {name}"))
     return list(dict.fromkeys([chosen, *found] if chosen else found))
 
 

@@ -19,7 +19,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from piwheels.core.debian.contents import EMPTY, table_path
+from piwheels.core.debian.contents import EMPTY, is_deep, table_path
 from piwheels.core.host.apt import Apt, sources
 
 if TYPE_CHECKING:
@@ -49,8 +49,6 @@ _LEFT_OUT: Final = re.compile(
     r"|.*(?:-cross|-private(?:-gles)?-dev|-gles-dev|-dbg|-udeb)|(?:dietlibc|klibc|libklibc).*"
     r"|.*-(?:avr|m68hc1x|xtensa|msp430|or1k)(?:-.*)?"
 )
-#: What is deeper than this has only its folder in the table.
-_MAX_FOLDERS: Final = 2
 _VERSION: Final = re.compile(r"[0-9][0-9.]*")
 
 
@@ -97,7 +95,7 @@ def _rows(lines: Iterable[str]) -> Iterator[tuple[str, str, str, str]]:
             if not (match := pattern.fullmatch(path)):
                 continue
             folder, name = _TRIPLET.sub("", match["folder"] or "").strip("/"), match["name"]
-            if kind == "header" and folder.count("/") >= _MAX_FOLDERS:
+            if kind == "header" and is_deep(folder):
                 name = ""
             elif kind == "cmake":
                 name, folder = name.lower(), ""

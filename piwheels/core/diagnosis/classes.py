@@ -1,6 +1,6 @@
 """The classes of failures: who is at fault, and what its maintainer should do. Pure.
 
-``docs/failures/`` has a page for each class; the database stores its code.
+The site has a page about them (``failures.html``), as the documents do; the database stores the code.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Class(NamedTuple):
     *title* is a noun for people. *sentence* tells the maintainer, or the operator, what to do;
     ``{}`` stands for the subject. *certain*: no other slave would change the result, so that it
     needs no second opinion. *suspends* is how many such failures in a row suspend their slave
-    (0: none do); 1 or 2: no package causes it.
+    (0: none do); 1 or 2: the cause is hardly ever a package.
     """
 
     code: str
@@ -27,6 +27,11 @@ class Class(NamedTuple):
     sentence: str
     certain: bool = False
     suspends: int = 0
+
+    @property
+    def page(self) -> str:
+        """The address of its description, relative to the root of the site, or of the documents."""
+        return f"failures.html#{self.code}"
 
 
 class Diagnosis(NamedTuple):
@@ -92,7 +97,7 @@ _CLASSES: Final = (
     Class("held-back", "wheel held back", "package", "Its wheel lacks the extension that others have: {}."),
     # The farm, its slaves and their limits.
     Class("out-of-memory", "out of memory", "farm", "Give the slave more memory.", suspends=5),
-    Class("killed", "killed", "farm", "Something killed the build: see journalctl -k on the slave.", suspends=5),
+    Class("killed", "killed", "farm", "Something killed the build ({}): see journalctl -k on the slave.", suspends=5),
     Class("crashed", "crashed", "package", "A program of the build crashed: {}."),
     Class("time-out", "time-out", "farm", "Give the build more time: --timeout."),
     Class("silence", "silent for too long", "package", "The build wrote nothing for long: have it show its progress."),
@@ -100,7 +105,7 @@ _CLASSES: Final = (
     Class("disk-full", "disk full", "farm", "Make room in the build directory of the slave.", suspends=1),
     Class("index-unreachable", "index unreachable", "farm", "Check network and proxy of the slave.", suspends=2),
     Class("slave-broken", "slave broken", "farm", "Repair the slave: {}.", suspends=1),
-    Class("incomplete-python", "incomplete Python", "farm", "Install all of Python on the slave, with its headers (python3-dev).", suspends=5),
+    Class("incomplete-python", "incomplete Python", "farm", "Install all of Python on the slave, with its headers (python3-dev): {}.", suspends=5),
     Class("lost", "lost", "farm", "The supervisor of the build was killed: see journalctl -k on the slave.", suspends=5),
     Class("master-fault", "fault of the master", "farm", "The master could not store the build: see its log."),
     Class("unknown", "unknown", "package", "Read the log: the farm does not know this failure."),

@@ -45,8 +45,8 @@ def excerpt(log: str, diagnosis: Diagnosis | None = None, most: int = 8) -> list
     own = log[start : place + len(cause)]
     before = _readable(log[max(0, start - _AROUND) : start])
     after = _readable(log[place + len(cause) :][:_AROUND])
-    later = after[: most - 1 - min(2, len(before))]
-    sooner = before[-(most - 1 - len(later)) :] if most - 1 > len(later) else []
+    later = after[: max(0, most - 1 - min(2, len(before)))]
+    sooner = before[max(0, len(before) + len(later) + 1 - most) :]
     return [*sooner, ESCAPE.sub("", own).rstrip(), *later]
 
 

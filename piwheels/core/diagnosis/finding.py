@@ -1,13 +1,14 @@
 """Finds in the log of a failed build the line that decides, and what it means. Pure.
 
-A log has up to 15 MiB, and its build may be hostile. So only lines with the sign of some rule are
-looked at, few of each sign, and only so much of each.
+A log has up to 15 MiB, and its build may be hostile. So a rule is tried for few lines, which have
+its sign, and only for so much of each.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from piwheels.core.diagnosis.classes import Diagnosis
@@ -19,21 +20,12 @@ from piwheels.core.text import ESCAPE, clean
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-#: Parts of most signs. To look for these is faster than to look for all signs.
-_PARTS: Final = (
-    "rror", "not ", "ot f", "o such", "nvalid", "ailed", "odule", "able", "ibrar", "equire", "ython",
-    "xit ", "illed", "xist", "annot", "ind ", "ackage", "nstall", "ption", "xcee", "upport", "ust ",
-)  # fmt: skip
-#: Texts of which each sign of a rule contains one, so that other lines need not be looked at.
-SIGNS: Final = (
-    *_PARTS, *sorted({each.sign for each in RULES if not any(part in each.sign for part in _PARTS)}),
-)  # fmt: skip
-#: How much of the end of a log is searched for all signs, in characters; what comes before it only
-#: for some, and only if the end does not say enough.
-_TAIL: Final = 50_000
-_EARLIER: Final = ("rror", "annot find", "ot found", "ndefined ", "illed")
-#: The limits of lines for each sign, and for each rule.
-_LINES: Final = 200
+#: How much of the end of a log is tried with all rules, in characters; of what comes before it only
+#: the lines with some words are, and only if the end does not say enough.
+_TAIL: Final = 40_000
+_EARLIER: Final = ("rror", "ERROR", "annot find", "ot found")
+#: The limit of notes, and of lines for each rule.
+_NOTES: Final = 200
 _EACH: Final = 25
 #: The limits of a line, and of a subject, in characters.
 LONGEST: Final = 2_000
@@ -48,6 +40,13 @@ _QUOTES: Final = str.maketrans("\u2018\u2019\u201c\u201d", "''\"\"")
 _FRAME: Final = re.compile(r"[\s\u2502\u2570\u2500\u00d7>]*")
 _PYTHON: Final = re.compile(r"\(python (\d)\.(\d{1,3})\)|/(?:lib/)?python(\d)\.(\d{1,3})/")
 _NOTE: Final = "piwheels: "
+#: Lines that compilers, setuptools and pip print in any case.
+_NOISE: Final = re.compile(
+    r"\s*(?:(?:[\w./]{0,100}[-/])?(?:gcc|g\+\+|cc|c\+\+|clang|clang\+\+) -|copying |creating |"
+    r"adding |Requirement already|byte-compiling |changing mode |Successfully installed|"
+    r"running \w+$|reading |writing |building '|Collecting |Downloading |Obtaining |"
+    r"Using cached |INFO:|File \"(?![^\n]*ez_setup)|[~^ ]+$|Installing collected)"
+)
 _QUESTION: Final = re.compile(
     r"(?:\[[yYnN]/[yYnN]\]|\([yY](?:es)?/[nN]o?\)|[Pp]ress |[Ee]nter |[Pp]assword|[Cc]ontinue|"
     r"[Cc]hoose|[Ss]elect|[Aa]ccept|[Aa]gree).{0,100}[?:>\])\u2026.]? *$|\? ?(?:\[.{0,20}\])? *$"
@@ -88,7 +87,10 @@ class Finding(NamedTuple):
     rank: int
 
 
-_COMPILED: Final = tuple((rule, re.compile(rule.pattern)) for rule in RULES)
+#: What decides most comes first, so that the rest need not be tried.
+_COMPILED: Final = tuple(
+    (rule, re.compile(rule.pattern)) for rule in sorted(RULES, key=lambda each: -each.rank)
+)
 
 
 def diagnose(log: str, ending: str = "") -> Diagnosis:
@@ -125,9 +127,9 @@ def decide(log: str, rules: Sequence[tuple[Rule, re.Pattern[str]]] = _COMPILED) 
     if beginning:
         beginning = log.find("\n", beginning, beginning + LONGEST) + 1 or beginning
     notes = _notes(log)
-    best = _best(log, _lines(log, SIGNS, beginning, len(log), notes), rules)
+    best = _best(log, _last_lines(log, beginning, notes), rules)
     if beginning and (best is None or best.rank <= GENERAL):
-        earlier = _best(log, _lines(log, _EARLIER, 0, beginning, notes), rules)
+        earlier = _best(log, _earlier_lines(log, beginning), rules)
         if earlier is not None and (best is None or earlier.rank > best.rank):
             return earlier
     return best
@@ -141,50 +143,61 @@ def _diagnosis(log: str, found: Finding | None) -> Diagnosis:
 
 
 def _plain(log: str) -> str:
-    """Return *log* without escape sequences where they matter, and with simple quotation marks."""
-    head, tail = log[:-_TAIL], log[-_TAIL:]
-    if "\x1b" in tail or "\x9b" in tail:
-        tail = ESCAPE.sub("", tail)
-    if "\r" in tail:
-        tail = tail.replace("\r\n", "\n").replace("\r", "\n")
-    return head + tail if head else tail
+    """Return *log* without escape sequences, and with simple line ends, where they matter."""
+    begin = max(0, len(log) - _TAIL)
+    if all(log.find(each, begin) < 0 for each in "\x1b\x9b\r"):
+        return log
+    tail = ESCAPE.sub("", log[begin:]).replace("\r\n", "\n").replace("\r", "\n")
+    return log[:begin] + tail
 
 
 def _notes(log: str) -> int:
     """Return where the notes of the farm begin, which are the last lines of *log*."""
-    start = len(log.rstrip("\n")) if log.endswith("\n") else len(log)
-    for _ in range(_LINES):
-        line = log.rfind("\n", max(0, start - 4 * LONGEST), start) + 1
-        if (line == 0 and start > 4 * LONGEST) or not log.startswith(_NOTE, line):
+    begin = max(0, len(log) - _TAIL)
+    start = len(log)
+    lines = log[begin:].split("\n")
+    for text in reversed(lines[-_NOTES:]):
+        if text and not text.startswith(_NOTE):
             break
-        if line == 0:
-            return 0
-        start = line - 1
-    return start
+        start -= len(text) + 1
+    return max(start, begin)
 
 
-def _lines(log: str, signs: Sequence[str], begin: int, end: int, notes: int) -> list[Line]:
-    """Return the last lines of a part of *log* that have one of *signs*, in their order."""
+def _last_lines(log: str, begin: int, notes: int) -> list[Line]:
+    """Return the lines of *log* from *begin* on that may decide."""
+    lines, start = [], begin
+    for text in log[begin:].split("\n"):
+        if text and (not _NOISE.match(text) or "rror" in text):
+            for piece in {0, max(0, len(text) - LONGEST)}:
+                begin, end = start + piece, start + min(len(text), piece + LONGEST)
+                lines.append(_line(log, begin, end, notes))
+        start += len(text) + 1
+    return sorted(lines)
+
+
+def _earlier_lines(log: str, end: int) -> list[Line]:
+    """Return the last lines of *log* before *end* that have words of errors."""
     places: set[tuple[int, int]] = set()
-    for sign in signs:
-        before = end
-        for _ in range(_LINES):
-            place = log.rfind(sign, begin, before)
+    for sign in _EARLIER:
+        before, left = end, _TAIL // len(_EARLIER)
+        while left > 0:
+            place = log.rfind(sign, 0, before)
             if place < 0:
                 break
-            start = log.rfind("\n", max(begin, place - LONGEST), place) + 1
-            start = start or max(begin, place - LONGEST)
+            first = max(0, place - LONGEST // 2)
+            start = log.rfind("\n", first, place) + 1 or first
             stop = log.find("\n", place, min(end, start + LONGEST))
-            places.add((start, min(end, start + LONGEST) if stop < 0 else stop))
-            before = max(start, begin)
-    return [_line(log, start, stop, notes) for start, stop in sorted(places)]
+            stop = min(end, start + LONGEST) if stop < 0 else stop
+            places.add((start, stop))
+            before, left = start, left - (stop - start) - 20
+    return [_line(log, start, stop, end) for start, stop in sorted(places)]
 
 
 def _line(log: str, start: int, stop: int, notes: int) -> Line:
     text = log[start:stop]
     if "\x1b" in text:
         text = ESCAPE.sub("", text)
-    if start > notes or (start == notes == 0 and text.startswith(_NOTE)):
+    if start >= notes and text.startswith(_NOTE):
         where = "note"
     else:
         where = "any" if text[:1].isspace() else "pip"
@@ -192,55 +205,69 @@ def _line(log: str, start: int, stop: int, notes: int) -> Line:
     return Line(start, stop, where, text[begin.end() if begin else 0 :].rstrip())
 
 
+class _View:
+    """Some *lines* of *log*, as one text in which signs are found fast."""
+
+    def __init__(self, log: str, lines: list[Line]) -> None:
+        self._log = log
+        self._lines = lines
+        self._texts = [line.text.translate(_QUOTES) for line in lines]
+        self._whole = "\n".join(self._texts)
+        self._starts = list(accumulate((len(text) + 1 for text in self._texts), initial=0))
+        self._python = _python(log)
+        self._signs: dict[str, bool] = {}
+
+    def has(self, sign: str) -> bool:
+        """Return whether a line has *sign*."""
+        if sign not in self._signs:
+            self._signs[sign] = sign in self._whole
+        return self._signs[sign]
+
+    def found(self, rule: Rule, pattern: re.Pattern[str]) -> Finding | None:
+        """Return the line that *rule* chooses: the last, or the first of the last errors."""
+        found = None
+        for each in self._matches(rule, pattern):
+            if found is None or found.line.start - each.line.start < _CLUSTER:
+                found = each
+            if rule.reason not in _FIRST_COUNTS:
+                break
+        return found
+
+    def _matches(self, rule: Rule, pattern: re.Pattern[str]) -> Iterator[Finding]:
+        """Yield the lines to which *rule* applies, the last one first."""
+        before = len(self._whole)
+        for _ in range(_EACH):
+            place = self._whole.rfind(rule.sign, 0, before)
+            if place < 0:
+                return
+            number = bisect_right(self._starts, place) - 1
+            before = self._starts[number]
+            line = self._lines[number]
+            match = pattern.search(self._texts[number]) if _is_for(rule, line) else None
+            if match is None or (rule.needs and not _has(self._log, rule.needs)):
+                continue
+            around = Context(self._log, line.start, line.end, self._python)
+            subject = _subject(rule, match, around)
+            if subject is not None:
+                is_far = rule.rank == RESOURCE and len(self._log) - line.end > _NEAR
+                yield Finding(rule, line, subject, GENERAL if is_far else rule.rank)
+
+
 def _best(
     log: str, lines: list[Line], rules: Sequence[tuple[Rule, re.Pattern[str]]]
 ) -> Finding | None:
     """Return the line that decides most, of equal ones the last."""
-    texts = [line.text.translate(_QUOTES) for line in lines]
-    whole = "\n".join(texts)
-    starts, place = [], 0
-    for text in texts:
-        starts.append(place)
-        place += len(text) + 1
-    python = _python(log)
+    view = _View(log, lines)
     best: Finding | None = None
     for rule, pattern in rules:
-        if rule.sign not in whole or (best is not None and rule.rank < best.rank):
+        if best is not None and rule.rank < best.rank:
+            break
+        found = view.found(rule, pattern) if view.has(rule.sign) else None
+        if found is None:
             continue
-        for number in _having(whole, rule.sign, starts):
-            line = lines[number]
-            if not _is_for(rule, line):
-                continue
-            match = pattern.search(texts[number])
-            if match is None or (rule.needs and not _has(log, rule.needs)):
-                continue
-            subject = _subject(rule, match, Context(log, line.start, line.end, python))
-            if subject is None:
-                continue
-            rank = rule.rank
-            if rank == RESOURCE and len(log) - line.end > _NEAR:
-                rank = GENERAL
-            if best is None or (rank, line.start) > (best.rank, best.line.start):
-                best = Finding(rule, line, subject, rank)
-            elif best.rule is not rule or rule.reason not in _FIRST_COUNTS:
-                break
-            elif best.line.start - line.start < _CLUSTER:
-                best = Finding(rule, line, subject, rank)
-            if rule.reason not in _FIRST_COUNTS:
-                break
+        if best is None or (found.rank, found.line.start) > (best.rank, best.line.start):
+            best = found
     return best
-
-
-def _having(whole: str, sign: str, starts: Sequence[int]) -> Iterator[int]:
-    """Yield the numbers of the last lines that have *sign*, the last one first."""
-    before = len(whole)
-    for _ in range(_EACH):
-        place = whole.rfind(sign, 0, before)
-        if place < 0:
-            return
-        number = bisect_right(starts, place) - 1
-        yield number
-        before = starts[number]
 
 
 def _is_for(rule: Rule, line: Line) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
 
 #: Where the line of a rule may be: anywhere; printed by pip itself, which indents the output of
@@ -57,15 +57,15 @@ class Rule(NamedTuple):
 
     *name* is also that of its example, ``tests/core/diagnosis/logs/NAME.log``. *reason* is the code
     of a class. *sign* is a text that each such line contains: it is found before *pattern* is
-    tried, which makes the table fast. *subject* has ``{0}`` for the first group; or it is a table,
-    and only what it contains matches; or a function. *needs*: a text that the log must contain, too.
+    tried, which makes the table fast. *subject* has ``{0}`` for the first group, or it is a
+    function. *needs* is a text that the log must contain, too.
     """
 
     name: str
     reason: str
     sign: str
     pattern: str
-    subject: str | Mapping[str, str] | Subject = "{0}"
+    subject: str | Subject = "{0}"
     rank: int = SPECIFIC
     confidence: float = 0.9
     where: Where = "any"

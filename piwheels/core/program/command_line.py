@@ -75,8 +75,8 @@ Examples = Sequence[tuple[str, str]]
 
 #: All programs: the tables that a configuration file may have.
 PROGRAMS: Final = (
-    "add", "audit", "console", "import", "initdb", "keys", "logger", "master", "rebuild", "remove",
-    "serve", "slave", "targets", "up",
+    "add", "audit", "console", "import", "initdb", "keys", "logger", "master", "rebuild",
+    "recipe", "remove", "serve", "slave", "targets", "up", "why",
 )  # fmt: skip
 
 #: The format of the log.

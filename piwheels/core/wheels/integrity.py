@@ -68,7 +68,7 @@ def verify_wheel(
     found = inspect_wheel(path, package=package, version=version, filename=filename)
     with open_wheel(path) as archive:
         entries = archive.infolist()
-        _check_sizes(entries, path.stat().st_size)
+        check_sizes(entries, path.stat().st_size)
         assert archive.fp is not None  # noqa: S101 (it is open)
         check_archive(archive.fp, entries)
         _check_names(entries)
@@ -97,7 +97,8 @@ def recorded_paths(path: Path) -> list[str]:
         return [listed for listed, _ in _rows(read_entry(archive, info, MAX_RECORD))]
 
 
-def _check_sizes(entries: list[ZipInfo], size: int) -> None:
+def check_sizes(entries: list[ZipInfo], size: int) -> None:
+    """Check that the *entries* of a wheel of *size* bytes do not unpack to too many."""
     content = sum(entry.file_size for entry in entries)
     if content > min(MAX_CONTENT, MAX_RATIO * size + FREE_CONTENT):
         raise BadWheel(f"the wheel unpacks to {content} bytes, too many for its {size}")

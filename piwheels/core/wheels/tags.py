@@ -125,6 +125,25 @@ def with_build_tag(filename: str, number: int) -> str:
     return str(parse_filename(filename)._replace(build=str(number)))
 
 
+def for_one_python(name: WheelName, abi: str, platform: str) -> WheelName:
+    """Return *name* with tags that installers for no Python but that of *abi* accept.
+
+    A wheel for the stable ABI becomes one for *abi*. No wheel for any machine is for one PyPy
+    alone: it becomes one for *platform*. Returns *name* itself if it has such tags, or if *abi* is
+    that of an unknown interpreter.
+    """
+    if match := _CPYTHON.fullmatch(abi):
+        python = "cp{}{}".format(*match.groups())
+    elif match := _PYPY.fullmatch(abi):
+        python = "pp{}{}".format(*match.groups())
+        if name.platform == "any":
+            name = name._replace(platform=platform)
+    else:
+        return name
+    kinds = set(name.abi.lower().split("."))
+    return name._replace(py=python, abi="none" if kinds == {"none"} else abi)
+
+
 def abi_key(abi_tag: str) -> tuple[int, int, int, str, str]:
     """Return a sort key by Python version: cp39, cp310, cp313, cp313t, then other ABIs."""
     match = _CPYTHON.fullmatch(abi_tag)

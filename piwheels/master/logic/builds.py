@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.codec import NoData
+from piwheels.core.debian.contents import release_of
 from piwheels.core.recipes import PLAIN
 from piwheels.core.states import BuildState, Pending, Phase, Retry, TransferState
 from piwheels.core.words import duration_text
@@ -48,7 +49,6 @@ from piwheels.master.logic.slave_state import (
     memory_of,
     move,
     recipe_features,
-    release_of,
 )
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 
     from piwheels.core.protocols import Built
     from piwheels.core.states import Instant, SlaveState
+    from piwheels.core.targets import Target
     from piwheels.master.logic.effects import IntakeEffect
 
 #: The longest time that a build may take.
@@ -206,19 +207,28 @@ class Builds(Sessions):
 
     def _place(self, slave: SlaveState | None, intake: Intake, now: float) -> cures.Place:
         """Return where the build of *intake* failed, and what slaves for its target can do."""
-        target = intake.build.target
+        place = self.place_of(intake.build.target)._replace(label=intake.label)
+        if slave is None:
+            return place._replace(release="")
+        return place._replace(
+            others=self._has_others(slave, now),
+            timeout=slave.build_timeout,
+            release=release_of(slave.os_version),
+        )
+
+    def place_of(self, target: Target) -> cures.Place:
+        """Return what slaves for *target* can do. The release of Debian is that of one of them."""
         able = [
             each
             for each in self.slaves.values()
             if any(offer.target == target for offer in each.offers)
         ]
         return cures.Place(
-            intake.label,
-            slave is not None and self._has_others(slave, now),
+            "",
+            False,
             frozenset().union(*map(recipe_features, able)),
             max(map(memory_of, able), default=0),
-            timedelta(0) if slave is None else slave.build_timeout,
-            "" if slave is None else release_of(slave),
+            release=next(filter(None, (release_of(each.os_version) for each in able)), ""),
         )
 
     def _report_fitness(self, intake: Intake | None, instant: Instant) -> list[SlaveEffect]:

@@ -10,14 +10,16 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from piwheels.core.database.rows import NewAttempt
 from piwheels.core.debian.contents import packages_for
+from piwheels.core.diagnosis import Diagnosis
 from piwheels.core.recipes import PLAIN, Recipe
 from piwheels.core.states import Attempt, Retry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Set
+    from collections.abc import Iterable, Iterator, Set
 
-    from piwheels.core.diagnosis import Diagnosis
+    from piwheels.core.database.rows import StandingFailure
 
 #: The most attempts in a row; and the most after failures of the farm. After these, the version
 #: waits for an operator.
@@ -57,6 +59,10 @@ _LACKS: Final = frozenset(
         "missing-meson", "missing-rust", "missing-fortran",
     }
 )  # fmt: skip
+#: The failures of the farm that more memory may cure.
+_OF_MEMORY: Final = frozenset({"out-of-memory", "killed"})
+#: The failures that no recipe cures.
+_HOPELESS: Final = frozenset({"python-too-old", "no-source", "gone", "corrupt-source"})
 
 
 class Place(NamedTuple):
@@ -87,15 +93,38 @@ def next_attempt(
     if PROJECT in attempt.tried and PLAINLY not in attempt.tried:
         return _retry(attempt, PLAINLY, PLAIN)  # what worked for another version may do harm
     for step, cure in _cures(diagnosis, recipe, place):
-        # Older tools than those of the time of the release.
-        base = recipe._replace(release_plus=None) if cure.constraints else recipe
-        merged = base.merged(cure)
+        merged = _with(recipe, cure)
         if step not in attempt.tried and merged != recipe and merged.features <= place.features:
             return _retry(attempt, step, merged)
     looks = attempt.tried.count(LOOK)
     if diagnosis.reason in _LATER and looks < len(LOOKS):
         return _retry(attempt, LOOK, recipe, LOOKS[looks])
     return None
+
+
+def revived(failure: StandingFailure, place: Place) -> NewAttempt | None:
+    """Return the attempt that an operator may start after a *failure*; ``None``: nothing is new.
+
+    New is what has not been tried, because no slave could carry it out, or the farm did not know
+    it. *place* says what slaves can do now.
+    """
+    diagnosis, recipe, tried = Diagnosis(failure.reason, failure.subject), failure.recipe, []
+    if failure.held:
+        if failure.reason in _OF_MEMORY and place.memory > recipe.memory:
+            recipe = _if_able(recipe.merged(Recipe(memory=place.memory)), recipe, place)
+        return NewAttempt(failure.build_id, 1, (), recipe)
+    for step, cure in _cures(diagnosis, recipe, place):
+        merged = _with(recipe, cure)
+        if _was_tried(cure, failure.failed):
+            tried.append(step)
+        elif merged.features <= place.features:
+            return NewAttempt(failure.build_id, 1, (*tried, step), merged)
+    return None
+
+
+def may_cure(recipe: Recipe, failure: StandingFailure) -> bool:
+    """Return whether a *recipe* that an operator has written may cure a *failure*."""
+    return failure.reason not in _HOPELESS and not _was_tried(recipe, failure.failed)
 
 
 def kept(recipe: Recipe) -> Recipe:
@@ -111,6 +140,21 @@ def farm_row(attempt: Attempt) -> list[str]:
             break
         row.append(step.removeprefix(AT))
     return list(dict.fromkeys(row))
+
+
+def _with(recipe: Recipe, cure: Recipe) -> Recipe:
+    """Return *recipe* with a *cure*: older tools take the place of those as of the release."""
+    return (recipe._replace(release_plus=None) if cure.constraints else recipe).merged(cure)
+
+
+def _was_tried(recipe: Recipe, failed: Iterable[Recipe]) -> bool:
+    """Return whether an attempt with all settings of *recipe* is among the *failed* ones."""
+    return any(each.merged(recipe) == each for each in failed)
+
+
+def _if_able(recipe: Recipe, other: Recipe, place: Place) -> Recipe:
+    """Return *recipe*, or the *other* one if no slave can carry it out."""
+    return recipe if recipe.features <= place.features else other
 
 
 def _retry(attempt: Attempt, step: str, recipe: Recipe, delay: float | None = 0.0) -> Retry:
@@ -130,13 +174,11 @@ def _repeated(diagnosis: Diagnosis, recipe: Recipe, attempt: Attempt, place: Pla
             return None
         case "time-out":
             more = Recipe(timeout=min(MORE * limit, LONGEST))
-        case "out-of-memory" | "killed" if place.memory > recipe.memory and done:
+        case reason if reason in _OF_MEMORY and place.memory > recipe.memory and done:
             more = Recipe(memory=place.memory)
         case _:
             more = PLAIN
-    following = recipe.merged(more)
-    if not following.features <= place.features:
-        following = recipe
+    following = _if_able(recipe.merged(more), recipe, place)
     pauses = (0, *PAUSES) if place.others else PAUSES
     delay = pauses[min(done, len(pauses) - 1)] if done + 1 < MOST_OF_FARM else None
     return _retry(attempt, f"{AT}{place.label}", following, delay)

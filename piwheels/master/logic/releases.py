@@ -6,6 +6,8 @@ The page is JSON (PEP 691), with sizes and times (PEP 700), yanks (PEP 592) and 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,6 +17,7 @@ from packaging.version import Version
 
 from piwheels.core.database.rows import UpstreamPackage, UpstreamVersion
 from piwheels.core.errors import BadMessage
+from piwheels.core.pythons import excluded_by, supports
 from piwheels.core.wheels.tags import canonical, is_version
 
 if TYPE_CHECKING:
@@ -39,7 +42,8 @@ class Release:
     """An upstream release: its *version* as spelled there, its *sources*, its first upload time.
 
     It is *yanked* if all of its files are; *reason* may be empty. *wheels* is as in
-    ``UpstreamVersion``.
+    ``UpstreamVersion``. *requires* are the specifiers of its sources (``""``: of one without any),
+    *marks* what the page says about the identity of each.
     """
 
     version: str
@@ -48,6 +52,24 @@ class Release:
     yanked: bool = True
     reason: str = ""
     wheels: str = ""
+    requires: set[str] = field(default_factory=set)
+    marks: list[str] = field(default_factory=list)
+
+    @property
+    def requires_python(self) -> str | None:
+        """The specifier that all of its sources have; ``None`` if that is not one, or unknown."""
+        return next(iter(self.requires), None) or None if len(self.requires) == 1 else None
+
+    @property
+    def excluded(self) -> int:
+        """The mask of the Pythons that it excludes (:mod:`piwheels.core.pythons`)."""
+        return excluded_by(self.requires_python or "")
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of its sources, in hexadecimal; ``""`` if it has none."""
+        text = "\n".join(sorted(self.marks))
+        return hashlib.sha256(text.encode()).hexdigest() if text else ""
 
 
 class Project(NamedTuple):
@@ -135,6 +157,9 @@ def _add(releases: dict[Version, Release], ignored: set[str], file: Any, package
         if not release.sources:
             release.version = source
         release.sources.append(filename)
+        release.requires.add(_requires(file.get("requires-python")))
+        identity = [filename, file.get("hashes"), file.get("upload-time"), file.get("size")]
+        release.marks.append(json.dumps(identity, sort_keys=True))
         times = [each for each in (release.uploaded, when) if each is not None]
         release.uploaded = min(times, default=None)
     else:
@@ -170,6 +195,10 @@ def _is_version(text: str) -> bool:
     return is_version(text) and bool(_VERSION.fullmatch(text))
 
 
+def _requires(value: Any) -> str:
+    return " ".join(value.split()) if isinstance(value, str) and len(value) <= _MAX_TEXT else ""
+
+
 def _time(value: Any) -> datetime | None:
     if not isinstance(value, str) or len(value) > 40:
         return None
@@ -182,16 +211,21 @@ def _time(value: Any) -> datetime | None:
 
 
 def judge(
-    row: WatchedRow, known: Mapping[str, KnownVersion], project: Project, at: datetime
+    row: WatchedRow,
+    known: Mapping[str, KnownVersion],
+    project: Project,
+    at: datetime,
+    abis: Set[str] = frozenset(),
 ) -> Verdict:
     """Compare the page of a project with the *known* versions and their sources.
 
     A project that is new here begins with its newest release that has sources and is not yanked (a
-    final release, if there is one). After that, releases with a later upload time are new; if the
-    index reports no times, those with a greater version. An older release never becomes new, so
-    that a release which an operator has removed does not return. When the newest version here is
-    yanked or gone, the release before it takes its place. *at* is the release time for files
-    without an upload time. A *pinned* project gets no other versions.
+    final release, if there is one), or those for *abis*, if their Pythons need different ones.
+    After that, releases with a later upload time are new; if the index reports no times, those with
+    a greater version. An older release never becomes new, so that a release which an operator has
+    removed does not return. When the newest version here is yanked or gone, the release before it
+    takes its place. *at* is the release time for files without an upload time. A *pinned* project
+    gets no other versions.
     """
     keys = {version: Version(version) for version in known if _is_version(version)}
     here = set(keys.values())
@@ -205,7 +239,7 @@ def judge(
         for key, release in project.releases.items()
         if release.sources and not release.yanked
     }
-    new = [buildable[key] for key in _new(row, buildable) if key not in here]
+    new = [buildable[key] for key in _new(row, buildable, abis) if key not in here]
     versions += [_added(row.package, release, at) for release in new]
     # The page of a project in quarantine is empty, although its releases still exist.
     gone = {
@@ -220,7 +254,9 @@ def judge(
         for version, key in keys.items()
         if key in project.releases and project.releases[key].yanked and not known[version].yanked
     }
-    before = None if row.pinned else _before({keys[version] for version in lost}, here, buildable)
+    before = (
+        None if row.pinned else _before({keys[version] for version in lost}, here, buildable, abis)
+    )
     package = UpstreamPackage(row.package, known=bool(versions), status=project.status)
     row = row._replace(found=True, polled=True, serial=project.serial, **_seen(row, buildable))
     substitute = None if before is None else _added(row.package, before, at)
@@ -229,17 +265,31 @@ def judge(
 
 def _added(package: str, release: Release, at: datetime) -> UpstreamVersion:
     sources, when = tuple(release.sources), release.uploaded or at
-    return UpstreamVersion(package, release.version, when, sources, wheels=release.wheels)
+    return UpstreamVersion(
+        package,
+        release.version,
+        when,
+        sources,
+        wheels=release.wheels,
+        requires_python=release.requires_python,
+        digest=release.digest,
+    )
 
 
 def _before(
-    lost: Set[Version], here: Set[Version], releases: Mapping[Version, Release]
+    lost: Set[Version],
+    here: Set[Version],
+    releases: Mapping[Version, Release],
+    abis: Set[str],
 ) -> Release | None:
-    """Return the newest of *releases* before the newest version *here*, if that is *lost*."""
+    """Return the newest of *releases* before the newest version *here*, if that is *lost*.
+
+    One that supports some of *abis* is preferred.
+    """
     if not lost or max(lost) < max(here):
         return None
-    older = {key for key in releases if key < max(lost)}
-    newest = max({key for key in older if not key.is_prerelease} or older, default=None)
+    older = {key: release for key, release in releases.items() if key < max(lost)}
+    newest = max(_newest(older, abis), default=None)
     return None if newest is None or newest in here else releases[newest]
 
 
@@ -252,15 +302,26 @@ def _update(package: str, version: str, known: set[str], release: Release) -> Up
         yank_reason=release.reason,
         uploaded=release.uploaded,
         wheels=release.wheels,
+        requires_python=release.requires_python,
+        digest=release.digest,
     )
 
 
-def _new(row: WatchedRow, releases: Mapping[Version, Release]) -> list[Version]:
+def _newest(releases: Mapping[Version, Release], abis: Set[str]) -> list[Version]:
+    """Return the newest final release for each of *abis*; a pre-release if none is final.
+
+    If none supports any of them, it is the newest one.
+    """
+    final = [version for version in releases if not version.is_prerelease] or list(releases)
+    each = [[v for v in final if supports(releases[v].excluded, abi)] for abi in abis]
+    return sorted({max(versions) for versions in each if versions}) or sorted(final)[-1:]
+
+
+def _new(row: WatchedRow, releases: Mapping[Version, Release], abis: Set[str]) -> list[Version]:
     if row.pinned:
         return []
     if not row.newest:
-        final = [version for version in releases if not version.is_prerelease]
-        return [max(final or releases)] if releases else []
+        return _newest(releases, abis)
     return sorted(
         key
         for key, release in releases.items()

@@ -21,7 +21,7 @@ SITEMAP_SIZE: Final = 50_000
 SUMMARIES: Final = 10_000
 SUMMARY: Final = 200
 #: The site-wide pages that the sitemap lists, relative to the site's address.
-OWN_PAGES: Final = ("", "packages.html", "faq.html", "json.html", "stats.html")
+OWN_PAGES: Final = ("", "packages.html", "faq.html", "failures.html", "json.html", "stats.html")
 _XML: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _SCHEMA: Final = 'xmlns="http://www.sitemaps.org/schemas/sitemap/0.9"'
 

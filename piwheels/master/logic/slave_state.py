@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from piwheels.core.conversations import slave_conversation
@@ -89,12 +88,6 @@ def memory_of(slave: SlaveState) -> int:
     """Return how many bytes one build of a slave may have, by its own report; 0: unknown."""
     memory = (slave.features or {}).get("memory")
     return memory if type(memory) is int and memory > 0 else 0
-
-
-def release_of(slave: SlaveState) -> str:
-    """Return the name of a slave's release of Debian, such as ``bookworm``; ``""``: unknown."""
-    match = re.search(r"\(([a-z]{1,40})\)", slave.os_version)
-    return match[1] if match else ""
 
 
 def receive(slave: SlaveState, msg: str, data: Any, instant: Instant) -> None:

@@ -454,7 +454,10 @@ def _release_block(
         state = "built"
     elif skip:
         state = "skipped"
-    elif any(_result(build) == "failed" for build in builds):
+    elif any(
+        _result(build) == "failed" and build["abi_tag"] not in release["excluded"]
+        for build in builds
+    ):
         state = "failed"
     else:
         state = "waiting"
@@ -477,7 +480,11 @@ def _release_block(
             )
             for build in builds
         ],
-        marks=[(abi, _MARKS[_result(build)]) for abi, build in last.items()],
+        marks=[
+            (abi, _MARKS[_result(build)])
+            for abi, build in last.items()
+            if build["status"] or build["abi_tag"] not in release["excluded"]
+        ],
         how=sorted(_phrases(release)),
         lacks=lacks,
     )

@@ -17,9 +17,9 @@ from piwheels.core.wheels.tags import parse_if_wheel
 from piwheels.core.words import ordinal, time_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from piwheels.core.database.rows import ProjectBuild, ProjectData, ProjectRelease
+    from piwheels.core.database.rows import PlaceRow, ProjectBuild, ProjectData, ProjectRelease
     from piwheels.core.protocols import WhyState
     from piwheels.core.wheels.tags import WheelName
 
@@ -30,12 +30,12 @@ _NAMED: Final = 8
 
 
 class Place(NamedTuple):
-    """The place of a version in the queue of a target (from 1, of so many).
+    """The place of a version in the queue of a target, from 1 (``None``: far behind), of so many.
 
     *builder* is the label of the slave that builds it now (``""``: none does).
     """
 
-    place: int
+    place: int | None
     of: int
     builder: str = ""
 
@@ -55,8 +55,8 @@ def why(
 ) -> list[Why]:
     """Return a line for each release of *data* and each of the active *targets*, in their order.
 
-    Without *places*, nothing is said about places in the queue. *release* is the name of the
-    release of Debian whose packages are suggested (``""``: none are).
+    Without *places* (:func:`places_of`), nothing is said about places in the queue. *release* names
+    the release of Debian whose packages are suggested (``""``: none are).
     """
     answers = []
     for version, about in data["releases"].items():
@@ -67,6 +67,26 @@ def why(
             text = one_line(found.text)
             answers.append(Why(version, *target, found.state, text, found.detail, found.build_id))
     return answers
+
+
+def places_of(
+    rows: Iterable[PlaceRow], targets: Sequence[Target]
+) -> dict[tuple[str, Target], Place]:
+    """Return the places of versions in the queues of *targets*, and who builds them."""
+    places: dict[tuple[str, Target], Place] = {}
+    for row in rows:
+        target = Target(row.platform, row.abi_tag)
+        place = Place(row.place, row.of, row.label)
+        same = [each for each in targets if _is_of(row.platform, row.abi_tag, each)]
+        places |= {(row.version, each): place for each in (same if row.label else [target])}
+    return places
+
+
+def _is_of(platform: str, abi: str, target: Target) -> bool:
+    """Return whether what is built on *platform* for *abi* is built for *target*."""
+    return abi == target.abi and (
+        target.platform == "any" or platform in {target.platform, "any", ""}
+    )
 
 
 def _of_target(  # noqa: PLR0917
@@ -91,10 +111,7 @@ def _of_target(  # noqa: PLR0917
     if place is not None and place.builder:
         return _Answer("building", f"building on {place.builder}")
     builds = [
-        build
-        for build in about["builds"]
-        if build["abi_tag"] == target.abi
-        and (target.platform == "any" or build["platform"] in {target.platform, ""})
+        build for build in about["builds"] if _is_of(build["platform"], build["abi_tag"], target)
     ]
     if not builds:
         return _Answer("waiting", _waiting(place))
@@ -158,7 +175,11 @@ def _follows(last: ProjectBuild, place: Place | None) -> Iterator[str]:
 
 
 def _waiting(place: Place | None) -> str:
-    return f"waiting, {ordinal(place.place)} of {place.of:,} in the queue" if place else "waiting"
+    if place is None:
+        return "waiting"
+    if place.place is None:
+        return f"waiting, far behind in the queue of {place.of:,}"
+    return f"waiting, {ordinal(place.place)} of {place.of:,} in the queue"
 
 
 def _other_python(requires: str | None) -> str:

@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 
 from chameleon import PageTemplateFile
 
+from piwheels.core.diagnosis import CLASSES
+from piwheels.core.diagnosis.advice import ADVICE
 from piwheels.core.site import FEED
 from piwheels.core.words import counted
 from piwheels.master.logic import feeds, filters, simple_index, site_wide, web_pages
@@ -197,6 +199,11 @@ class Renderer:
         top = urlsplit(self._url).path or "/"
         return {
             "404.html": self._page("404", "Page not found", root=top),
+            "failures.html": self._page(
+                "failures",
+                "Failures",
+                classes=[(each, ADVICE[code]) for code, each in CLASSES.items()],
+            ),
             "faq.html": self._page("faq", "FAQ"),
             "json.html": self._page("json", "JSON API"),
         }

@@ -278,7 +278,9 @@ class Watcher:
         """Store the changes of a page; return the new row of the project, and the new releases."""
         package = watched.row.package
         known = self._gazer.db.get_known_versions(package)
-        verdict = judge(watched.row, known, project, self._gazer.clock.now())
+        abis = self._gazer.db.get_build_abis(exclude_skipped=True)
+        verdict = judge(watched.row, known, project, self._gazer.clock.now(), abis)
+        before = set(watched.missing)
         gone = watched.confirmed(verdict.gone, now, self._gazer.confirm)
         deleted = [UpstreamVersion(package, version, deleted=True) for version in sorted(gone)]
         new, changes = verdict.new, [*verdict.versions, *deleted]
@@ -289,11 +291,12 @@ class Watcher:
                 package, verdict.substitute.version,
             )  # fmt: skip
         self._gazer.store([verdict.package], changes)
-        if verdict.gone - gone:  # read the page again: without a condition or a serial
+        if first := verdict.gone - gone - before:
             self._logger.info(
                 "%s: no longer upstream: %.300s; removed if that is confirmed",
-                package, ", ".join(sorted(verdict.gone - gone)),
+                package, ", ".join(sorted(first)),
             )  # fmt: skip
+        if verdict.gone - gone:  # read the page again: without a condition or a serial
             return verdict.row._replace(serial=0, etag="", modified=""), new
         return verdict.row._replace(etag=page.etag, modified=page.modified), new
 

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from helpers import patience
 from piwheels.core.database import Database
+from piwheels.core.database.rows import UpstreamPackage, UpstreamVersion
 from piwheels.core.diagnosis import Diagnosis
 from piwheels.core.errors import Refused
+from piwheels.core.pythons import minor_of, supports
 from piwheels.core.recipes import PLAIN, Recipe
 from piwheels.core.states import Attempt, BuildState, FileState, Retry
 from piwheels.core.targets import Target, family
@@ -91,6 +93,9 @@ operations = st.one_of(
     st.tuples(st.just("add_abi"), abi, reason),
     st.tuples(st.just("add_targets"), st.lists(st.tuples(platform, abi), min_size=1, max_size=3)),
     st.tuples(st.just("retire_target"), platform, abi),
+    st.tuples(
+        st.just("requires_python"), package, version, st.sampled_from([">=3.10", "<3.13", ">=4"])
+    ),
     st.tuples(st.just("set_urgency"), package, version, st.sampled_from(["", "first"])),
     st.tuples(
         st.just("build"),
@@ -181,6 +186,9 @@ def apply(db, cursor, number, operation):  # noqa: PLR0912 (a case an operation)
             db.add_targets([Target(*each) for each in targets])
         case "retire_target", *target:
             db.retire_targets([Target(*target)], "why not")
+        case "requires_python", name, which, text:
+            change = UpstreamVersion(name, which, requires_python=text)
+            db.follow_upstream([UpstreamPackage(name, known=False)], [change])
         case "set_urgency", name, which, urgency:
             db.set_urgency(name, which, urgency)
         case "build", name, which, where, tag, kind, status:
@@ -210,16 +218,19 @@ def wanted(cursor):
     builds = cursor.fetchall()
     cursor.execute("SELECT package, version, platform, abi_tag, ready FROM retries")
     retries = cursor.fetchall()
-    cursor.execute("SELECT package, version FROM versions v JOIN packages p USING (package)"
-                   " WHERE v.skip = '' AND NOT v.quarantined AND NOT v.removing"
+    cursor.execute("SELECT package, version, excluded FROM versions v"
+                   " JOIN packages p USING (package) WHERE v.skip = '' AND NOT v.removing"
+                   " AND NOT v.quarantined"
                    " AND p.skip = '' AND NOT p.removing AND p.status <> 'quarantined'")  # fmt: skip
     queue = set()
-    for key in cursor.fetchall():
+    for *parts, mask in cursor.fetchall():
+        key = tuple(parts)
         mine = [each[2:] for each in builds if each[:2] == key]
         wheels = [WheelName("a", "1", "", *tags) for *which, tags in
                   ((*each[:2], each[2:]) for each in files) if tuple(which) == key]  # fmt: skip
         again = [each[2:] for each in retries if each[:2] == key]
-        if not mine:
+        supported = [target for target in targets if supports(mask, target.abi)]
+        if not mine and supported == targets:
             waits = not all(ready for *_, ready in again)
             queue.update([(*key, "any", "any", "version", None)] if targets and not waits else [])
             continue
@@ -227,7 +238,7 @@ def wanted(cursor):
                  for machine in wheel.platform.lower().split(".")}  # fmt: skip
         built = {abi for abi, _ in kinds}
         alone = "any" in {machine for _, machine in kinds} or not any(build[2] for build in mine)
-        for target in targets:
+        for target in supported:
             threads = target.abi.endswith("t")
             exclusive = "version"
             if not alone and built & {"none", "abi3t" if threads else "abi3"}:
@@ -435,6 +446,69 @@ def test_a_target_that_is_added_waits_for_what_has_been_built(db, cursor):
     assert [each.skip for each in db.get_targets()] == ["", "too old"]
 
 
+def requiring(db, version, requires):
+    """Tell the database what upstream says about a version of foo."""
+    db.follow_upstream(
+        [UpstreamPackage("foo")], [UpstreamVersion("foo", version, requires_python=requires)]
+    )
+
+
+def queued(db):
+    return {(each.version, str(each.target), each.exclusive) for each in db.get_target_queue()}
+
+
+def test_a_version_is_not_built_for_a_python_that_it_excludes(db, cursor):
+    for tag in ("cp311", "cp312", "cp313t", "pypy310_pp73"):
+        db.add_build_abi(tag)
+    plant_versions(db, cursor, 3, 2, 1)
+    requiring(db, "1.0", ">=3.12")
+    requiring(db, "2.0", "<3.10")
+    requiring(db, "3.0", ">=3.8")
+    assert queued(db) == {
+        ("1.0", "any/cp312", "version"), ("1.0", "any/cp313t", "version"),
+        ("3.0", "any/any", "version"),
+    }  # fmt: skip
+    assert db.get_requirements([("foo", f"{n}.0") for n in (1, 2, 3)])["foo", "2.0"][0] == "<3.10"
+    assert db.get_version_skip("foo", "2.0") == "not for the Pythons of this farm (requires <3.10)"
+    assert db.get_version_skip("foo", "1.0") == ""
+    releases = db.get_project_data("foo")["releases"]
+    assert [releases[f"{n}.0"]["excluded"] for n in (1, 3)] == [["cp311", "pypy310_pp73"], []]
+    assert releases["2.0"]["skip"] == "not for the Pythons of this farm (requires <3.10)"
+    # What an additional target would add is what it adds.
+    assert db.preview_target(Target("any", "cp39")) == 1
+    assert db.preview_target(Target("any", "cp314")) == 1
+    for tag in ("cp39", "cp314"):
+        db.add_build_abi(tag)
+    assert {row for row in queued(db) if row[1] in {"any/cp39", "any/cp314"}} == {
+        ("2.0", "any/cp39", "version"), ("1.0", "any/cp314", "version"),
+    }  # fmt: skip
+    assert db.get_version_skip("foo", "2.0") == ""
+
+
+def test_the_first_failed_build_says_which_pythons_a_version_is_for(db, cursor):
+    for tag in ("cp39", "cp311", "cp313"):
+        db.add_build_abi(tag)
+    plant_versions(db, cursor, 1)
+
+    def fail(requires, final=True, cause="ERROR: Package 'foo' requires a different Python"):
+        why = Diagnosis("python-too-old", requires, cause)
+        about = {"status": False, "final": final, "diagnosis": why}
+        db.log_build(build_of("foo", "1.0", "cp311", **about))
+
+    fail(">=3.12", final=False)  # another owner may say otherwise
+    assert {row[1] for row in queued(db)} == {"any/cp39", "any/cp313"}
+    fail("<3.14")  # no reason to fail
+    fail(">=3.12", cause="RuntimeError: sorry")  # a recipe may cure it
+    assert db.get_requirements([("foo", "1.0")]) == {}
+    fail(">=3.12")
+    assert {row[1] for row in queued(db)} == {"any/cp313"}
+    requiring(db, "1.0", ">=3.9")
+    assert {row[1] for row in queued(db)} == {"any/cp39", "any/cp313"}
+    cursor.execute("UPDATE versions SET requires_python = '>=3.12', excluded = 4095")
+    db.delete_build("foo", "1.0")
+    assert {row[1] for row in queued(db)} == {"any/any"}
+
+
 def test_a_failure_is_confirmed_by_its_owner_a_day_later_only(db, cursor):
     db.add_build_abi("cp39")
     db.add_new_package("foo")
@@ -472,6 +546,15 @@ names_of_abis = st.from_regex(
 def test_the_database_and_installers_accept_the_same_tags(cursor, platform, tag):
     cursor.execute("SELECT piwheels._accepted_tags(%s, %s)", (platform, tag))
     assert set(cursor.fetchone()[0]) == accepted_by(Target(platform, tag))
+
+
+@given(tag=names_of_abis, mask=st.integers(0, 2**63 - 1))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
+def test_the_database_and_core_pythons_judge_alike(cursor, tag, mask):
+    cursor.execute(
+        "SELECT piwheels._minor(%s), piwheels._supports(%s, piwheels._minor(%s))", (tag, mask, tag)
+    )
+    assert cursor.fetchone() == (minor_of(tag), supports(mask, tag))
 
 
 pythons = st.sampled_from(["py2", "py3", "py39", "cp39", "CP313", "pp39"])

@@ -18,10 +18,12 @@ from psycopg2 import sql
 from piwheels.core.database import Database
 from piwheels.core.database.connection import NAME, REASON, clean
 from piwheels.core.database.dsn import database_of, redirect
+from piwheels.core.database.recipes import LAST
 from piwheels.core.database.rows import (
     Activity,
     KnownVersion,
     Lease,
+    NewAttempt,
     Published,
     Quarantine,
     RewritePendingRow,
@@ -31,6 +33,7 @@ from piwheels.core.database.rows import (
 )
 from piwheels.core.database.sql_files import folder
 from piwheels.core.errors import DatabaseError, Refused
+from piwheels.core.recipes import PLAIN, Recipe
 from piwheels.core.states import (
     BuildState,
     DownloadState,
@@ -48,6 +51,7 @@ LATER = NOW + timedelta(hours=1)
 CP39, OTHER = Target("any", "cp39"), Target("linux_armv7l", "cp310")
 WHEEL = "foo-1.0-cp39-cp39-linux_x86_64.whl"
 HASH = "a" * 64
+CYTHON = Recipe(constraints=("cython<3",))
 OURS = (
     "FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition"
     " AND relnamespace = 'public'::regnamespace"
@@ -187,6 +191,7 @@ CALLS = [
     Call("get_package_aliases", ("foo",), ["Foo"]),
     Call("get_version_skip", ("foo", "1.0"), ""),
     Call("get_version_skip", ("foo", "9"), None),
+    Call("get_requirements", ([("foo", "1.0"), ("foo", "9")],), {}),
     Call("get_versions_deleted", ("foo",), set()),
     Call("get_pypi_serial", (), 0),
     # ABIs, the queue, builds
@@ -245,6 +250,20 @@ CALLS = [
     Call("get_failures", ("unknown", "", NOW), []),
     Call("retry_reason", ("unknown", None, NOW), [], "SELECT count(*) FROM builds", 1),
     Call("retry_version", ("foo", "1.0"), 0, "SELECT count(*) FROM builds", 1),
+    # Recipes
+    Call("set_recipe", ("foo", CYTHON), True,
+         "SELECT content::text || by_operator FROM recipes JOIN project_recipes USING (recipe_id)",
+         '{"constraints": ["cython<3"]}true'),
+    Call("set_recipe", ("foo", PLAIN), False, "SELECT count(*) FROM project_recipes", 0),
+    Call("set_recipe", ("bar", CYTHON), False, "SELECT count(*) FROM project_recipes", 0),
+    Call("get_recipes", ("",), []),
+    Call("get_standing", (("", 0), LAST), []),
+    Call("retry_builds", ([NewAttempt(DONE, 1, (), CYTHON)],), [],
+         "SELECT count(*) FROM retries", 0),
+    Call("get_places", ("foo", ["1.0", "2.0"]), [
+        ("2.0", "any", "any", 1, 1, ""), ("2.0", "any", "cp39", None, 0, "pi")]),
+    Call("get_places", ("foo", ["2.0"], 0),
+         lambda found: found[0] == ("2.0", "any", "any", None, 1, "")),
     Call("take_back", ([DONE],), [], "SELECT count(*) FROM builds", 1),
     Call("save_quarantines", ([Quarantine("anna", "", "cp39", "why")],), None,
          "SELECT count(*) FROM slave_quarantines", 1),

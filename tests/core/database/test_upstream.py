@@ -9,7 +9,9 @@ import pytest
 from helpers import patience, until
 from piwheels.core.database.rows import UpstreamPackage, UpstreamVersion, WatchedRow
 from piwheels.core.database.upstream import BINARY_ONLY
-from piwheels.core.states import BuildState, FileState
+from piwheels.core.diagnosis import Diagnosis
+from piwheels.core.recipes import PLAIN
+from piwheels.core.states import Attempt, BuildState, FileState, Retry
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -217,6 +219,57 @@ def test_quarantine_withholds_files_and_builds(db, queue):
     assert release(db)["files"] == {}
     assert follow(db, status="active") == {"foo": "URGENT"}
     assert queue() == ["3.0"]
+
+
+def fail(db, reason, number="1.0", abi="cp311", **about):
+    ended = False, timedelta(seconds=1), "log"
+    why = Diagnosis(reason)
+    db.log_build(BuildState(1, "foo", number, abi, *ended, {}, diagnosis=why, **about))
+
+
+@pytest.mark.parametrize(
+    ("change", "again"),
+    [
+        ({"added": ["foo-1.0.zip"]}, True),
+        ({"added": ["foo-1.0.tar.gz"]}, True),  # a file that was removed, and uploaded again
+        ({"digest": "b" * 64}, True),
+        ({"digest": "a" * 64, "yanked": False}, False),
+        ({"removed": ["foo-1.0.tar.gz"], "digest": "b" * 64}, False),
+        ({"requires_python": ">=3.8"}, False),
+    ],
+)
+@pytest.mark.parametrize("reason", ["no-source", "gone", "hash-mismatch"])
+def test_new_sources_are_tried_at_once(db, queue, change, again, reason):
+    follow(db, version(released=NOW, added=["foo-1.0.tar.gz"], digest="a" * 64))
+    fail(
+        db,
+        reason,
+        counts=reason != "hash-mismatch",
+        retry=Retry(Attempt(3, ("look",)), PLAIN, None),
+    )
+    assert queue() == []
+    follow(db, version(**change))
+    assert queue() == (["1.0"] if again else [])
+
+
+def test_new_sources_change_no_other_results(db, queue):
+    db.add_build_abi("cp313")
+    numbers = ("1.0", "2.0", "3.0", "4.0")
+    follow(db, *[version(n, released=NOW, added=[f"foo-{n}.zip"]) for n in numbers])
+    for number in numbers:
+        for abi in ("cp311", "cp313"):
+            fail(db, "no-source", number, abi)
+    fail(db, "compile-error", "2.0")
+    db.log_build(build_of("3.0"))
+    assert queue() == []
+    follow(db, *[version(n, digest="a" * 64) for n in numbers[:3]])
+    assert db.get_build_queue() == {
+        "cp311": [("foo", "1.0")], "cp313": [("foo", "1.0"), ("foo", "2.0")],
+    }  # fmt: skip
+    (first, *_) = db.get_pending([("foo", "1.0")])
+    assert first.attempt == Attempt(1)
+    fail(db, "no-source", "1.0")  # it is an attempt like others
+    assert db.get_build_queue()["cp311"] == []
 
 
 def test_deleted_releases_are_marked_until_they_are_removed(db, queue):

@@ -85,6 +85,8 @@ def test_a_choice_is_a_package_of_the_release_or_one_without_files(release):
     ("reason", "subject", "release"),
     [
         ("missing-header", "no-such-thing.h", "bookworm"),
+        ("missing-header", "sys/no-such-thing.h", "bookworm"),
+        ("missing-header", "own/glib.h", "bookworm"),
         ("missing-header", "zlib.h", "forky"),
         ("missing-header", "zlib.h", ""),
         ("missing-header", "", "bookworm"),

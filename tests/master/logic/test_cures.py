@@ -4,11 +4,21 @@ from datetime import timedelta
 
 import pytest
 
+from piwheels.core.database.rows import NewAttempt, StandingFailure
 from piwheels.core.diagnosis import Diagnosis
 from piwheels.core.recipes import PLAIN, Recipe
 from piwheels.core.states import Attempt
 from piwheels.master.logic import cures
-from piwheels.master.logic.cures import MOST, MOST_OF_FARM, Place, farm_row, kept, next_attempt
+from piwheels.master.logic.cures import (
+    MOST,
+    MOST_OF_FARM,
+    Place,
+    farm_row,
+    kept,
+    may_cure,
+    next_attempt,
+    revived,
+)
 
 ALL = frozenset(Recipe._fields)
 HERE = Place("pi", False, ALL, timeout=timedelta(hours=3), release="bookworm")
@@ -114,3 +124,82 @@ def test_no_row_is_long():
 def test_a_date_is_not_kept_for_other_versions():
     assert kept(Recipe(release_plus=timedelta(days=1))).release_plus
     assert kept(Recipe(before="then")) == PLAIN
+
+
+# What operators start -------------------------------------------------------------------------
+
+APT = Recipe(apt=("libfoo-dev",))
+CYTHON = Recipe(constraints=("cython<3",))
+
+
+def standing(reason, subject="", recipe=PLAIN, failed=(), *, held=False):
+    target = "linux_armv7l", "cp311"
+    return StandingFailure(7, "foo", "1.0", *target, reason, subject, recipe, list(failed), held)
+
+
+@pytest.fixture
+def packages(monkeypatch):
+    monkeypatch.setattr(cures, "packages_for", lambda *_: ["libfoo-dev", "foo-dev"])
+
+
+@pytest.mark.usefixtures("packages")
+def test_a_new_ability_of_slaves_is_a_new_cure():
+    lacks = standing("missing-header", "foo.h")
+    assert revived(lacks, HERE._replace(features=frozenset({"constraints"}))) is None
+    assert revived(lacks, HERE) == NewAttempt(7, 1, ("apt libfoo-dev",), APT)
+
+
+@pytest.mark.usefixtures("packages")
+def test_no_cure_is_tried_twice():
+    lacks = standing("missing-header", "foo.h", failed=[APT.merged(CYTHON)])
+    tried = ("apt libfoo-dev", "apt foo-dev")
+    assert revived(lacks, HERE) == NewAttempt(7, 1, tried, Recipe(apt=("foo-dev",)))
+    both = [APT, Recipe(apt=("foo-dev",))]
+    assert revived(standing("missing-header", "foo.h", failed=both), HERE) is None
+
+
+def test_a_cure_is_added_to_the_recipe_that_has_failed():
+    attempt = revived(standing("setup-error", recipe=CYTHON, failed=[CYTHON]), HERE)
+    assert attempt.recipe == CYTHON._replace(release_plus=timedelta(days=1))
+
+
+@pytest.mark.parametrize("reason", ["test-failure", "no-source", "time-out", "python-2"])
+def test_what_the_farm_cannot_cure_waits_for_other_changes(reason):
+    assert revived(standing(reason), HERE) is None
+
+
+@pytest.mark.parametrize(
+    ("reason", "features", "recipe"),
+    [
+        ("killed", ALL, Recipe(memory=8 * 2**30)),
+        ("out-of-memory", ALL, Recipe(memory=8 * 2**30)),
+        ("out-of-memory", frozenset(), PLAIN),
+        ("disk-full", ALL, PLAIN),
+    ],
+)
+def test_what_waits_for_an_operator_is_tried_again(reason, features, recipe):
+    place = HERE._replace(memory=8 * 2**30, features=features)
+    assert revived(standing(reason, held=True), place) == NewAttempt(7, 1, (), recipe)
+
+
+def test_memory_that_a_build_had_already_is_no_reason_for_less():
+    had = Recipe(memory=16 * 2**30)
+    held = standing("killed", recipe=had, held=True)
+    assert revived(held, HERE._replace(memory=8 * 2**30)).recipe == had
+
+
+@pytest.mark.parametrize(
+    ("failure", "may"),
+    [
+        (standing("missing-header", "foo.h"), True),
+        (standing("unknown"), True),
+        (standing("disk-full", held=True), True),
+        (standing("unknown", failed=[APT]), True),
+        (standing("unknown", failed=[CYTHON]), False),
+        (standing("unknown", failed=[APT.merged(CYTHON)]), False),
+        (standing("no-source"), False),
+        (standing("python-too-old", ">=3.12"), False),
+    ],
+)
+def test_a_recipe_of_an_operator_may_cure_what_it_was_not_tried_with(failure, may):
+    assert may_cure(CYTHON, failure) is may

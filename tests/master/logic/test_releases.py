@@ -194,10 +194,64 @@ def test_changes_of_known_versions():
             yanked=True,
             yank_reason="bad",
             uploaded=NOW,
+            digest=project.releases[Version("1")].digest,
         ),
         UpstreamVersion("foo", "2.0", yanked=False, wheels="pure"),
     ]
     assert (verdict.gone, verdict.new) == (set(), [])
+
+
+def test_the_requirement_is_that_of_all_sources():
+    files = [file(f"foo-1.0.{end}") | {"requires-python": text} for end, text in
+             (("zip", ">=3.8"), ("tar.gz", " >=3.8"))]  # fmt: skip
+    (release,) = page(*files, file("foo-1.0-py3-none-any.whl")).releases.values()
+    assert release.requires_python == ">=3.8"
+    for other in (">=3.9", None, 3, ">" * 9000):
+        (release,) = page(
+            *files, file("foo-1.0.tgz") | {"requires-python": other}
+        ).releases.values()
+        assert release.requires_python is None
+
+
+def needing(version, requires):
+    return sources(version)[0] | {"requires-python": requires}
+
+
+@pytest.mark.parametrize(
+    ("files", "abis", "expected"),
+    [
+        ([("2.0", ">=3.12"), ("1.0", ">=3.8")], {"cp311"}, ["1.0"]),
+        ([("2.0", ">=3.12"), ("1.0", ">=3.8")], {"cp311", "cp313t"}, ["1.0", "2.0"]),
+        ([("2.0", ">=3.12"), ("1.0", ">=3.8")], set(), ["2.0"]),
+        ([("2.0", ">=3.12"), ("1.0", ">=3.12")], {"cp311"}, ["2.0"]),
+        ([("2.0rc1", ">=3.8"), ("1.0", ">=3.12")], {"cp311"}, ["1.0"]),
+        ([], {"cp311"}, []),
+    ],
+)
+def test_each_python_gets_the_newest_release_for_it(files, abis, expected):
+    project = page(*(needing(*each) for each in files))
+    assert judge(WatchedRow("foo"), {}, project, NOW, abis).new == expected
+
+
+def test_a_substitute_is_for_a_python_of_the_farm():
+    project = page(needing("1.2", ">=3.12"), needing("1.1", ">=3.12"), needing("1.0", ">=3.8"))
+    known = {"1.3": KnownVersion(["foo-1.3.tar.gz"])}
+    row = WatchedRow("foo", True, "1.3", NOW)
+    for abi, version in (("cp311", "1.0"), ("cp312", "1.2"), ("cp27mu", "1.2")):
+        assert judge(row, known, project, NOW, {abi}).substitute.version == version
+
+
+def test_the_digest_changes_with_any_source():
+    def digest(*files):
+        return page(*files).releases[Version("1")].digest
+
+    first, second = sources("1.0", "1")
+    plain = digest(first)
+    others = [digest(first | {"hashes": {"sha256": "aa"}}), digest(first | {"size": 7}),
+              digest(*sources("1.0", days=1)), digest(second), digest(first, second)]  # fmt: skip
+    assert len({plain, *others}) == 6
+    assert digest(second, first | {"url": "elsewhere", "yanked": "no"}) == digest(first, second)
+    assert not digest(file("foo-1.0-py3-none-any.whl"))
 
 
 def test_a_version_that_upstream_lacks_is_gone_except_in_quarantine():
@@ -238,8 +292,9 @@ def test_the_release_before_takes_the_place_of_a_lost_one(here, files, substitut
     known = {version: KnownVersion([f"foo-{version}.tar.gz"]) for version in here}
     row = WatchedRow("foo", True, "1.1", NOW)
     verdict = judge(row, known, page(*files), NOW)
-    assert verdict.substitute == (
-        substitute and UpstreamVersion("foo", substitute, NOW, (f"foo-{substitute}.tar.gz",))
+    found = verdict.substitute
+    assert (found and found[:4]) == (
+        substitute and ("foo", substitute, NOW, (f"foo-{substitute}.tar.gz",))
     )
     assert judge(row._replace(pinned=True), known, page(*files), NOW).substitute is None
 

@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from piwheels.core.database.rows import BINARY_ONLY
+from piwheels.core.database.rows import BINARY_ONLY, PlaceRow
 from piwheels.core.recipes import Recipe
 from piwheels.core.targets import FIRST, Target
 from piwheels.master.logic import why as module
-from piwheels.master.logic.why import Place, why
+from piwheels.master.logic.why import Place, places_of, why
 
 AT = datetime(2026, 11, 29, 18, 35, tzinfo=UTC)
 AT_TEXT = "2026-11-29 18:35 UTC"
@@ -192,3 +192,24 @@ def test_builds_of_earlier_versions_without_diagnosis_and_of_later_ones():
 def test_a_line_is_one_line():
     assert line(skip="too\nlarge" + "x" * 9999)[1].startswith("skipped: too large")
     assert len(line(skip="x" * 9999)[1]) == 1000
+
+
+def test_the_places_of_versions():
+    aarch, both = Target("linux_aarch64", "cp311"), [PI, Target("linux_armv7l", "cp313")]
+    rows = [
+        PlaceRow("1.0", "any", "any", 3, 12, ""),
+        PlaceRow("2.0", *PI, None, 99_999, ""),
+        PlaceRow("1.0", *PI, None, 0, "board7"),
+        PlaceRow("1.0", *aarch, None, 0, "board8"),
+    ]
+    assert places_of(rows, both) == {
+        ("1.0", FIRST): (3, 12, ""),
+        ("2.0", PI): (None, 99_999, ""),
+        ("1.0", PI): (None, 0, "board7"),
+    }
+    assert places_of(rows[2:3], [PLAIN]) == {("1.0", PLAIN): (None, 0, "board7")}
+
+
+def test_a_place_far_behind():
+    places = {("1.0", PI): Place(None, 99_999)}
+    assert line(places=places) == ("waiting", "waiting, far behind in the queue of 99,999")

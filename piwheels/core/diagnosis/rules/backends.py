@@ -32,5 +32,5 @@ RULES: Final = (
     Rule("poetry-readme", "incomplete-source", "does not exist", r"(?:Declared|The) (?:README|readme|license) file does not exist: (\S+)", "{0}", SPECIFIC, 0.9),
     Rule("dynamic-field", "invalid-metadata", "dynamic", r"(?:[Ff]ield|metadata) [`'\"]?(?:project\.)?(\w+)[`'\"]? .*(?:listed|declared|in|as) [`'\"]?(?:project\.)?dynamic", "{0} is dynamic", 48, 0.8),
     Rule("setup-name-missing", "invalid-metadata", "ust be ", r"error in .* setup command: '?(\w+)'? must be", "{0}", 48, 0.8),
-    Rule("entry-point-invalid", "invalid-metadata", "nvalid entry point", r"[Ii]nvalid (?:entry point|object reference)[^:]*: ?(.*)", "entry point {0}", SPECIFIC, 0.85),
+    Rule("entry-point-invalid", "invalid-metadata", "nvalid ", r"[Ii]nvalid (?:entry point|object reference)[^:]*: ?(.*)", "entry point {0}", SPECIFIC, 0.85),
 )  # fmt: skip

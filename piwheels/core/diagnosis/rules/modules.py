@@ -52,12 +52,12 @@ _PYTHON_2: Final = (
 _REMOVED: Final = (
     "imp|asyncore|asynchat|smtpd|cgi|cgitb|pipes|crypt|telnetlib|nntplib|uu|xdrlib|imghdr|sndhdr|audioop|aifc|chunk|msilib|nis|ossaudiodev|spwd|sunau|"
     "mailcap|lib2to3(?:\\.\\w+)*|formatter|parser|symbol|binhex|macpath|fpectl|_bootlocale|dummy_threading|_dummy_thread|_dummy_threading|tkinter\\.tix|macurl2path|"
-    "asyncio\\.compat|importlib\\.find_loader|distutils\\.(?!msvc|command)\\w+(?:\\.\\w+)*|collections\\.Callable|unittest\\._TextTestResult|turtledemo|wsgiref\\.types|typing\\.(?:io|re)"
+    "asyncio\\.compat|importlib\\.find_loader|collections\\.Callable|unittest\\._TextTestResult|turtledemo|wsgiref\\.types|typing\\.(?:io|re)"
 )  # fmt: skip
 #: Modules that Pythons have which were built, or installed, completely.
 _COMPLETE: Final = (
     "zlib|_?bz2|_?lzma|_ctypes|ctypes|ensurepip|venv|_ssl|_sqlite3|sqlite3|_tkinter|tkinter|_curses|readline|_hashlib|_decimal|_uuid|_dbm|_gdbm|_elementtree|"
-    "_sysconfigdata\\w*|_struct|_socket|_posixsubprocess|pip"
+    "_sysconfigdata\\w*|_struct|_socket|_posixsubprocess"
 )  # fmt: skip
 _WINDOWS: Final = "winreg|_winreg|msvcrt|_winapi|win32api|win32con|win32com(?:\\.\\w+)*|pywintypes|win32file|winsound|pythoncom|win32gui|nt|_subprocess|_msi"
 #: Modules that projects have next to their setup.py.
@@ -119,10 +119,11 @@ def _backend(match: re.Match[str], _: Context) -> str | None:
 RULES: Final = (
     Rule("windows-module", "unsupported-platform", "No module named ", _MODULE + rf"({_WINDOWS})'?$", "Windows only ({0})", SPECIFIC + 2),
     Rule("python-2-module", "python-2", "No module named ", _MODULE + rf"({_PYTHON_2})'?$", "{0}", SPECIFIC + 2, 0.95),
-    Rule("slave-without-module", "slave-broken", "No module named ", _MODULE + rf"({_COMPLETE})'?$", "its Python lacks {0}", SPECIFIC + 2),
-    Rule("slave-without-distutils", "slave-broken", "No module named ", _MODULE + r"(distutils(?:\.\w+)?)'?$", _distutils_of_old_python, SPECIFIC + 2, 0.8),
+    Rule("slave-without-module", "incomplete-python", "No module named ", _MODULE + rf"({_COMPLETE})'?$", "{0}", SPECIFIC + 2),
+    Rule("slave-without-distutils", "incomplete-python", "No module named ", _MODULE + r"(distutils(?:\.(?:core|util|command))?)'?$", _distutils_of_old_python, SPECIFIC + 2, 0.8),
+    Rule("slave-without-zlib", "incomplete-python", "zlib not available", r"ZipImportError: can't decompress data; zlib not available", "zlib", SPECIFIC + 2, 0.9),
     Rule("removed-standard-module", "python-too-new", "No module named ", _MODULE + rf"({_REMOVED})'?$", "{0}", SPECIFIC + 2, 0.95),
-    Rule("missing-pip-module", "dependency-undeclared", "rror: No module named pip", r"rror: No module named pip\b", "pip", SPECIFIC + 1, 0.6),
+    Rule("missing-pip-module", "dependency-undeclared", "No module named ", r"(?:rror|python[\d.]*): No module named '?pip\b", "pip", SPECIFIC + 1, 0.6),
     Rule("own-module", "incomplete-source", "No module named ", _MODULE + r"([\w.]+)'?", own, SPECIFIC, 0.7),
     Rule("module", "dependency-undeclared", "No module named ", _MODULE + r"([\w.]+)'?", foreign, SPECIFIC, 0.85),
     Rule("backend-undeclared", "dependency-undeclared", "BackendUnavailable", r"BackendUnavailable: Cannot import '([\w.:]+)'", _backend, 82, 0.9),
@@ -131,9 +132,10 @@ RULES: Final = (
     Rule("distribution-not-found", "dependency-undeclared", "istributionNotFound", r"DistributionNotFound: The '([\w.-]+)[^']*' distribution was not found", "{0}"),
     Rule("package-not-found", "dependency-undeclared", "ackageNotFoundError", r"importlib\.metadata\.PackageNotFoundError: (?:No package metadata was found for )?'?([\w.-]+)", "{0}", SPECIFIC, 0.7),
     Rule("wheel-command", "dependency-undeclared", "nvalid command 'bdist_wheel'", r"invalid command 'bdist_wheel'", "wheel", SPECIFIC, 0.95),
-    Rule("cython-needed", "dependency-undeclared", "ython", r"(?:[Cc]ython (?:is )?(?:required|needed|must be installed|not found|is not installed|not available)|(?:need|requires?|install|without|no) [Cc]ython\b)", "cython", SPECIFIC - 1, 0.8),
-    Rule("numpy-needed", "dependency-undeclared", "umpy", r"(?:[Nn]um[Pp]y (?:is )?(?:required|needed|must be installed|not found|is not installed|headers)|(?:need|requires?|install) [Nn]um[Pp]y\b)", "numpy", SPECIFIC - 1, 0.75),
+    Rule("cython-pxd", "tools-too-new", ".pxd'", r"unknown file type '\.pxd' \(from '([^']*)'\)", "setuptools<58", SPECIFIC, 0.8),
+    Rule("cython-needed", "dependency-undeclared", "ython", r"(?:[Cc]ython(?: ?[>=<~!]+ ?[\d.]+)?(?: and \w+)? (?:is |are )?(?:required|needed|must be installed|not found|is not installed|not available)|(?:need|requires?|install|without|no) [Cc]ython\b)", "cython", SPECIFIC - 1, 0.8),
+    Rule("numpy-needed", "dependency-undeclared", "NumPy", r"(?:NumPy (?:is )?(?:required|needed|must be installed|not found|is not installed|headers)|(?:need|requires?|install) NumPy\b)", "numpy", SPECIFIC - 1, 0.75),
     Rule("cython-files", "dependency-undeclared", ".pyx'", r"unknown file type '\.pyx' \(from '([^']*)'\)", "cython", SPECIFIC, 0.95),
-    Rule("requirement-to-install", "dependency-undeclared", "lease install ", r"[Pp]lease (?:first )?(?:pip )?install (?:the )?(?:python )?(?:package )?[`'\"]?((?:numpy|cython|Cython|scipy|cffi|setuptools|pybind11|scikit-build|wheel|six|pkgconfig|torch|tensorflow)\b)", lambda match, _: match[1].lower(), SPECIFIC - 1, 0.8),
+    Rule("requirement-to-install", "dependency-undeclared", "install ", r"(?:[Pp]lease|must|[Nn]eed to|have to) (?:first )?(?:pip )?install (?:the )?(?:python )?(?:package )?[`'\"]?((?:numpy|cython|Cython|scipy|cffi|setuptools|pybind11|scikit-build|wheel|six|pkgconfig|torch|tensorflow)\b)", lambda match, _: match[1].lower(), SPECIFIC - 1, 0.8),
     Rule("run-pip-install", "dependency-undeclared", "pip install ", r"(?:[Rr]un|[Tt]ry|[Uu]se):? [`'\"]?(?:python -m )?pip install (?:-U |--upgrade )?([A-Za-z][\w.-]*)[`'\"]?", "{0}", 37, 0.5),
 )  # fmt: skip

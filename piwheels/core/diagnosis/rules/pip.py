@@ -22,6 +22,8 @@ from piwheels.core.diagnosis.rule import (
 
 _ASKED: Final = re.compile(r"No matching distribution found for \S+?==(\S+)")
 _EXCLUDED: Final = re.compile(r"(?:^|[;:] ?)([^\s;]+) Requires-Python ([^;]+)")
+#: How long the list of excluded versions may be, in characters.
+_LONG: Final = 100_000
 _NESTED: Final = re.compile(r"\n +ERROR: (?:Failed building wheel for|Failed to build) '?([\w.-]+)")
 
 
@@ -31,7 +33,7 @@ def _allows_newer(specifier: str, python: str) -> bool | None:
         wanted, this = SpecifierSet(specifier), Version(python)
     except (InvalidSpecifier, InvalidVersion):
         return None
-    newer = [f"{this.major}.{this.minor + step}" for step in range(1, 40)]
+    newer = [f"{this.major}.{this.minor + step}" for step in range(1, 400)]
     return any(wanted.contains(each) for each in newer)
 
 
@@ -47,10 +49,11 @@ def newer(match: re.Match[str], _: Context) -> str | None:
 
 def _excluded(match: re.Match[str], around: Context) -> str | None:
     """Return the Pythons that the requested version requires, from the list of the excluded ones."""
-    asked = _ASKED.search(around.after(100_000))
+    asked = _ASKED.search(around.after(_LONG))
     if asked is None:
         return None
-    return dict(_EXCLUDED.findall(match[1])).get(asked[1], "").strip() or None
+    listed = match[1] + around.after(_LONG).partition("\n")[0]
+    return dict(_EXCLUDED.findall(listed)).get(asked[1], "").strip() or None
 
 
 def excluded_older(match: re.Match[str], around: Context) -> str | None:
@@ -81,12 +84,16 @@ _IGNORED: Final = (
 RULES: Final = (
     # The project does not support this Python.
     Rule("requires-older-python", "python-too-new", "requires a different Python", "^" + _DIFFERENT, older, VERDICT, 0.95, "pip"),
+    Rule("running-python-older", "python-too-old", "but the running Python is", r"requires Python '(>[^']*)' but the running Python is", "{0}", SPECIFIC + 1, 0.93),
+    Rule("running-python", "python-too-new", "but the running Python is", r"requires Python '([^']*)' but the running Python is", "{0}", SPECIFIC + 1, 0.85),
     Rule("requires-newer-python", "python-too-old", "requires a different Python", "^" + _DIFFERENT, newer, VERDICT, 0.95, "pip"),
     Rule("index-requires-older-python", "python-too-new", "ERROR: Ignored the following", _IGNORED, excluded_older, VERDICT, 0.95, "pip"),
     Rule("index-requires-newer-python", "python-too-old", "ERROR: Ignored the following", _IGNORED, excluded_newer, VERDICT, 0.95, "pip"),
     # What pip says of the file.
     Rule("inconsistent", "metadata-mismatch", "has inconsistent ",
          r"has inconsistent (?:version|Version|name|Name): (?:filename has|expected) '[^']*', but metadata has '([^']*)'", "{0}", VERDICT, 0.98, "pip"),
+    Rule("different-metadata", "metadata-mismatch", "in metadata: ", r"has different (?:version|name) in metadata: '([^']*)'", "{0}", VERDICT, 0.97, "pip"),
+    Rule("invalid-requirement", "invalid-metadata", "nvalid requirement: ", r"^ERROR: Invalid requirement: (.*)", "the requirement {0}", VERDICT, 0.9, "pip"),
     Rule("invalid-metadata", "invalid-metadata", "has invalid metadata: ", r"has invalid metadata: (.*)", "{0}", VERDICT, 0.95, "pip"),
     Rule("invalid-file-name", "invalid-metadata", "Invalid metadata entry", r"Invalid metadata entry '?(\w+)", "{0}", VERDICT, 0.9, "pip"),
     Rule("missing-metadata-field", "invalid-metadata", "METADATA ", r"(?:No METADATA file|METADATA not found|no metadata)", "its METADATA", VERDICT, 0.8, "pip"),
@@ -113,7 +120,7 @@ RULES: Final = (
     Rule("retries-over-for-requirements", "index-unreachable", "Retry(total=0", r"WARNING: Retrying \(Retry\(total=0\b", "", SPECIFIC + 2, 0.85, "any", "when installing build dependencies"),
     Rule("max-retries", "index-unreachable", "Max retries exceeded", r"^ERROR: .*host='([^']*)'.*Max retries exceeded", "{0}", UNREACHABLE, 0.95, "pip"),
     Rule("unverified", "index-unreachable", "There was a problem confirming", r"^Could not fetch URL (\S+): There was a problem confirming the ssl certificate", "{0}", UNREACHABLE, 0.95, "pip"),
-    Rule("timed-out", "index-unreachable", "ead timed out", r"^(?:ERROR: )?(?:\w+\.)*(?:ReadTimeoutError|ConnectTimeoutError|ReadTimeout): (.*)", "{0}", UNREACHABLE, 0.95, "pip"),
+    Rule("timed-out", "index-unreachable", "ead timed out", r"^(?:ERROR: )?(?:\w+\.)*(?:ReadTimeoutError|ConnectTimeoutError|ReadTimeout): (.*)|^ERROR: .{0,300}HTTPS?ConnectionPool\(.*Read timed out", "{0}", UNREACHABLE, 0.95, "pip"),
     Rule("broken-connection", "index-unreachable", "rotocolError", r"^(?:ERROR: )?(?:\w+\.)*ProtocolError: (.*)", "{0}", UNREACHABLE, 0.95, "pip"),
     Rule("incomplete-download", "index-unreachable", "incomplete-download", r"^error: incomplete-download", "", UNREACHABLE, 0.9, "pip"),
     Rule("index-fails", "index-unreachable", "Server Error", r"^ERROR: .*\b(5\d\d Server Error)", "{0}", UNREACHABLE, 0.9, "pip"),
@@ -129,7 +136,7 @@ RULES: Final = (
     Rule("requirements-missing", "dependency-unavailable", "Some build dependencies for ", r"Some build dependencies for \S+ (?:are missing|conflict with [^:]*): '?([^',]+)", "{0}"),
     Rule("suitable-distribution", "dependency-unavailable", "ould not find suitable distribution", r"Could not find suitable distribution for Requirement\.parse\('([^']*)'\)", "{0}"),
     Rule("no-download-links", "dependency-unavailable", "working download links found", r"No local packages or working download links found for (\S+)", "{0}"),
-    Rule("setup-requires", "dependency-unavailable", "'--no-deps'", r"Command .*'wheel', '--no-deps'.*, ['\"]+([^'\"]*)['\"]+\]' returned non-zero", "{0}"),
+    Rule("setup-requires", "dependency-undeclared", "'--no-deps'", r"Command .*'wheel', '--no-deps'.*, ['\"]+([A-Za-z0-9][\w.-]*)[^'\"]*['\"]+\]' returned non-zero", "{0}"),
     Rule("setup-requires-fails", "dependency-unavailable", "ailed to fetch requirement", r"[Ff]ailed to fetch requirement '?([^' ]+)", "{0}"),
     # pip's own crash.
     Rule("pip-option-unknown", "slave-broken", "rror: no such option", r"^(?:pip|\S*python\S*) ?(?:wheel|download)?: error: no such option: (--[\w-]+)", "its pip is too old: no option {0}", RESOURCE, 0.9, "pip"),

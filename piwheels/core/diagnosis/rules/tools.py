@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from piwheels.core.diagnosis.rule import LIKELY, Context, Rule
+
+if TYPE_CHECKING:
+    import re
 
 #: Modules that setuptools had once, and the requirement that has them.
 _SETUPTOOLS_MODULES: Final = {
@@ -18,7 +20,7 @@ _SETUPTOOLS_MODULES: Final = {
     "setuptools.dep_util": "setuptools<69", "setuptools.package_index": "setuptools<80", "setuptools.sandbox": "setuptools<80",
     "setuptools.command.py36compat": "setuptools<66", "setuptools.config.read_configuration": "setuptools<61",
     "setuptools._distutils.msvccompiler": "setuptools<74", "distutils.msvccompiler": "setuptools<74",
-    "distutils.command.bdist_wininst": "setuptools<58", "distutils.command.bdist_msi": "setuptools<65",
+    "distutils.command.bdist_wininst": "setuptools<58", "distutils.msvc9compiler": "setuptools<65", "distutils.command.bdist_msi": "setuptools<65",
     "distutils.command.upload": "setuptools<72", "distutils.command.register": "setuptools<72", "distutils.log": "setuptools<72",
     "distutils._msvccompiler": "setuptools<74", "distutils.py38compat": "setuptools<72",
     "numpy.distutils": "numpy<1.26", "numpy.distutils.core": "numpy<1.26", "numpy.distutils.misc_util": "numpy<1.26",
@@ -70,6 +72,8 @@ def _setuptools_module(match: re.Match[str], around: Context) -> str | None:
         and "umpy-" not in around.log[: around.start]
     ):
         return None
+    if name.startswith("distutils.") and name not in _SETUPTOOLS_MODULES:
+        return "setuptools<60" if "etuptools-" in around.log[: around.start] else None
     return _SETUPTOOLS_MODULES.get(name) or (
         _SETUPTOOLS_MODULES.get(name.rpartition(".")[0]) if "." in name else None
     )
@@ -109,9 +113,10 @@ _CYTHON_3: Final = (
 
 RULES: Final = (
     # setuptools
-    Rule("use-2to3", "tools-too-new", "use_2to3", r"use_2to3(?:_\w+)? is (?:invalid|no longer supported)", "setuptools<58", 50, 0.98),
+    Rule("use-2to3-attribute", "tools-too-new", "use_2to3", r"has no attribute 'use_2to3'", "setuptools<58", 50, 0.9),
+    Rule("use-2to3", "tools-too-new", "use_2to3", r"(?:use_2to3(?:_\w+)? is (?:invalid|no longer supported)|unexpected keyword argument 'use_2to3)", "setuptools<58", 50, 0.98),
     Rule("ez-setup", "tools-too-new", "ez_setup.py", r'File "[^"]*\bez_setup\.py", line \d+, in (?:_do_download|download_setuptools|use_setuptools|_clean_check|download_file\w*)', "setuptools<58", 58, 0.8),
-    Rule("legacy-version", "tools-too-new", "Invalid version", r"InvalidVersion: Invalid version: '(?:[^']*)'", "setuptools<66", 50, 0.85),
+    Rule("legacy-version", "tools-too-new", "Invalid version", r"InvalidVersion: Invalid version: ", "setuptools<66", 50, 0.85),
     Rule("legacy-specifier", "tools-too-new", "InvalidSpecifier", r"InvalidSpecifier: Invalid specifier", "setuptools<66", 50, 0.8),
     Rule("invalid-requirements", "tools-too-new", "setup command: '", r"error in .* setup command: '(?:install_requires|extras_require|tests_require|setup_requires|python_requires)' must be", "setuptools<66", 50, 0.75),
     Rule("metadata-version", "tools-too-new", "setup command: ", r"error in .* setup command: (?:'[^']*' is an invalid (?:value|PEP 440)|Invalid version)", "setuptools<66", 50, 0.75),
@@ -131,8 +136,11 @@ RULES: Final = (
     Rule("setuptools-attribute", "tools-too-new", "module 'setuptools", r"AttributeError: module 'setuptools(?:\.[\w.]+)?' has no attribute '(\w+)'", "setuptools<58", LIKELY, 0.6),
     Rule("setuptools-name", "tools-too-new", "from 'setuptools", r"ImportError: cannot import name '(\w+)' from 'setuptools(?:\.[\w.]+)?'", "setuptools<58", LIKELY, 0.6),
     Rule("distutils-name", "tools-too-new", "from 'distutils", r"ImportError: cannot import name '(\w+)' from 'distutils(?:\.[\w.]+)?'", "setuptools<60", LIKELY, 0.7),
-    Rule("distutils-ccompiler", "tools-too-new", "distutils", r"(?:module 'distutils(?:\.\w+)*'|'(?:UnixC|C)Compiler' object) has no attribute '(\w+)'", "setuptools<60", LIKELY, 0.6),
+    Rule("distutils-ccompiler", "tools-too-new", "has no attribute ", r"(?:module 'distutils(?:\.\w+)*'|'(?:Unix)?C?Compiler' object) has no attribute '(\w+)'", "setuptools<60", LIKELY, 0.6),
+    Rule("numpy-ccompiler", "tools-too-new", "name 'CCompiler'", r"NameError: name 'CCompiler' is not defined", "setuptools<74", 50, 0.7),
     Rule("distutils-simple", "tools-too-new", "CCompiler", r"(?:CCompiler_\w+|CCompiler\.\w+)\(\) (?:got an unexpected keyword|missing \d+ required)", "setuptools<60", 50, 0.7),
+    Rule("setup-configuration", "invalid-metadata", "InvalidConfigError: ", r"setuptools\.errors\.InvalidConfigError: (.*)", "{0}", 48, 0.8),
+    Rule("pyproject-validation", "invalid-metadata", "ValidationError: ", r"ValidationError: (`(?:project|tool|build-system)[^`]*`.*)", "{0}", 50, 0.85),
     Rule("license-expression", "invalid-metadata", "License classifiers", r"License classifiers have been (?:superseded|deprecated)", "license classifiers and a license expression", 50, 0.8),
     Rule("license-table", "tools-too-old", "project.license", r"configuration error: `project\.license` must be valid", "setuptools>=77", 50, 0.9),
     Rule("pyproject-invalid", "invalid-metadata", "pyproject.toml config", r"invalid pyproject\.toml config: [`'](.*?)[`']", "{0}", 50, 0.9),
@@ -140,17 +148,17 @@ RULES: Final = (
     # Cython
     Rule("cython-sources", "tools-too-new", "cython_sources", r"'build_ext' object has no attribute 'cython_sources'", "cython<3", 50, 0.98),
     Rule("cython-3", "tools-too-new", ".pyx:", r"\.p(?:yx|xd|xi):\d+:\d+: (?:" + "|".join(_CYTHON_3) + ")", "cython<3", 50, 0.85),
-    Rule("cython-options", "tools-too-new", "Cython.Compiler", r"module 'Cython\.Compiler\.\w+' has no attribute", "cython<3", 50, 0.8),
+    Rule("cython-options", "tools-too-new", "module 'Cython", r"module 'Cython(?:\.\w+)*' has no attribute", "cython<3", 50, 0.8),
     Rule("cython-crash", "tools-too-new", "Compiler crash in", r"Compiler crash in \w+", "cython<3", 50, 0.6),
-    Rule("cython-python-2", "tools-too-new", "c_string_encoding", r"c_string_encoding.*(?:default|unicode)", "cython<3", LIKELY, 0.5),
+    Rule("cython-python-2", "tools-too-new", "c_string_encoding", r"c_string_encoding.{0,100}(?:default|unicode)", "cython<3", LIKELY, 0.5),
     Rule("cython-compile", "tools-too-new", "Compiler.Errors.CompileError", r"^Cython\.Compiler\.Errors\.CompileError: (.*)", "cython<3", 40, 0.6, "any", "ython-3"),
-    Rule("old-cython", "tools-too-old", "Cython", r"[Cc]ython[ >=v]+(\d[\w.]*)[\w ,]*(?:or (?:newer|later|greater|higher|above)|required|is required)", "cython>={0}", 50, 0.8),
+    Rule("old-cython", "tools-too-old", "Cython", r"(?:requires? (?:a )?(?:newer )?(?:version of )?[Cc]ython (?:version )?>=? ?|[Cc]ython version (?:>=? ?)?)(\d[\w.]{0,12})(?: or (?:newer|later|greater|higher|above)|, (?:but )?(?:found|have|you)| is required)", "cython>={0}", 50, 0.8),
     # numpy
     Rule("numpy-aliases", "tools-too-new", "module 'numpy' has no attribute", r"module 'numpy' has no attribute '" + _NUMPY_1_24 + "'", "numpy<1.24", 50, 0.95),
     Rule("numpy-2", "tools-too-new", "NumPy 2", r"was removed in the NumPy 2\.0 release|cannot be run in\s*NumPy 2|compiled using NumPy 1", "numpy<2", 50, 0.95),
     Rule("numpy-descriptor", "tools-too-new", "rror: ", r"error: '(?:struct )?(?:_?PyArray_Descr|PyArray_Descr)'(?: \{aka [^}]*\})? has no member named '(?:elsize|subarray|names|fields|alignment|c_metadata|f)'", "numpy<2", 50, 0.95),
     Rule("numpy-array-fields", "tools-too-new", "rror: ", r"error: '(?:struct )?(?:tagPyArrayObject|PyArrayObject)'(?: \{aka [^}]*\})? has no member named '\w+'", "numpy<2", 50, 0.85),
-    Rule("numpy-c-api", "tools-too-new", "rror: ", r"error: .*'(?:NPY_C_CONTIGUOUS|NPY_OWNDATA|NPY_CHAR|PyArray_FROMDIMS|PyArray_FromDims|NPY_INTP_FMT|NPY_IN_ARRAY|NPY_INOUT_ARRAY|NPY_OUT_ARRAY|NPY_CONTIGUOUS|NPY_ALIGNED|NPY_WRITEABLE|NPY_DEFAULT|PyArray_MoveInto|NPY_F_CONTIGUOUS|NPY_NOTSWAPPED|PyArray_ArgSortFunc|npy_longlong_t)' (?:undeclared|was not declared)", "numpy<2", 50, 0.85),
+    Rule("numpy-c-api", "tools-too-new", "rror: ", r"error: .{0,100}?'(?:NPY_C_CONTIGUOUS|NPY_OWNDATA|NPY_CHAR|PyArray_FROMDIMS|PyArray_FromDims|NPY_INTP_FMT|NPY_IN_ARRAY|NPY_INOUT_ARRAY|NPY_OUT_ARRAY|NPY_CONTIGUOUS|NPY_ALIGNED|NPY_WRITEABLE|NPY_DEFAULT|PyArray_MoveInto|NPY_F_CONTIGUOUS|NPY_NOTSWAPPED|PyArray_ArgSortFunc|npy_longlong_t)' (?:undeclared|was not declared)", "numpy<2", 50, 0.85),
     Rule("numpy-headers", "tools-too-new", "rror: numpy/", r"fatal error: (numpy/(?:noprefix|oldnumeric|arraybase|old_defines|npy_deprecated_api)\.h): No such file", "numpy<1.25", 52, 0.9),
     Rule("numpy-attribute", "tools-too-new", "module 'numpy", r"module 'numpy(?:\.[\w.]+)?' has no attribute '(\w+)'", "numpy<2", LIKELY, 0.75),
     Rule("numpy-complex", "tools-too-new", "rror: ", r"error: request for member '(?:real|imag)' in something not a structure or union", "numpy<2", LIKELY, 0.6, "any", "numpy"),
@@ -164,9 +172,9 @@ RULES: Final = (
     Rule("newer-cmake", "tools-too-old", "or higher is required", r"CMake ([\d.]+)(?:\.\.\.[\d.]+)? or higher is required", "cmake>={0}", 50, 0.95),
     Rule("newer-meson", "tools-too-old", "eson version", r"Meson version is (?:\S+) but project requires (>=? ?[\d.]+)", "meson{0}", 50, 0.95),
     Rule("newer-pybind11", "tools-too-old", "pybind11", r"pybind11 (?:version )?>= ?([\d.]+) (?:is )?(?:required|needed)", "pybind11>={0}", 50, 0.8),
-    Rule("newer-setuptools", "tools-too-old", "etuptools", r"(?:[Rr]equires?|[Nn]eeds?|[Mm]inimum)(?: a)?(?: newer)?(?: version of)? [Ss]etuptools ?(?:version )?(?:>= ?|of )?(\d[\d.]*)", "setuptools>={0}", 50, 0.75),
+    Rule("newer-setuptools", "tools-too-old", "etuptools", r"(?:[Rr]equires?|[Nn]eeds?|[Mm]inimum)(?: a)?(?: newer)?(?: version of)? [Ss]etuptools ?(?:version )?(?:>= ?|of )?(\d[\d.]*)|[Ss]etuptools ?>= ?(\d[\d.]*) is (?:required|needed)", lambda match, _: f"setuptools>={match[1] or match[2]}", 50, 0.75),
     Rule("newer-compiler", "tools-too-old", "std=", r"unrecognized command[- ]line option '-std=([\w+]+)'", "compiler, for {0}", 50, 0.9),
-    Rule("newer-standard", "tools-too-old", "rror: #error", r"#error \"?.*(?:requires?|needs?|enable).{0,40}\b(C\+\+\s?\d\d|c\+\+\d\d|C\d\d)\b", "compiler, for {0}", 48, 0.7),
+    Rule("newer-standard", "tools-too-old", "rror: #error", r"#error \"?.{0,100}?(?:requires?|needs?|enable).{0,40}\b(C\+\+\s?\d\d|c\+\+\d\d|C\d\d)\b|#error \"?(C\+\+\s?\d\d|C\d\d)\b.{0,20}(?:required|needed|newer|later)", lambda match, _: f"compiler, for {match[1] or match[2]}", 48, 0.7),
     Rule("newer-gcc", "tools-too-old", "equires ", r"(?:requires|[Nn]eeds?|REQUIRES) (?:at least )?(GCC|gcc|[Cc]lang|g\+\+)(?: version)? ?>?=? ?(\d[\d.]*)", "{0}>={1}", 48, 0.7),
     Rule("swig-too-old", "tools-too-old", "SWIG", r"SWIG (?:version )?>?=? ?([\d.]+) or (?:later|newer|higher) is required", "swig>={0}", 50, 0.8),
 )  # fmt: skip
