@@ -467,7 +467,7 @@ def test_the_sentinel_learns_of_suspended_slaves_and_of_faults_of_the_farm(make_
             [
                 effects.ReportPause(slave, "disk full", "gets no work"),
                 effects.ReportPause(slave, "disk full", ""),  # another slave of its owner
-                effects.ReportPause(None, "no room on the site", "no work for anybody"),
+                effects.ReportPause(None, "no room on the site", "no work"),
                 effects.ReportRow(build, ["a", "b", "c"]),
             ]
         )
