@@ -305,3 +305,27 @@ def test_the_page_says_what_a_build_fetched_and_what_came_of_its_file(farm):
     assert (build["fetched"], build["refused"]) == (1, ["evil.example:80"])
     assert (file["installs"], file["imports"]) == (True, True)
     assert "<bdi>imports</bdi>" in page.read_text()
+
+
+def test_what_cures_a_build_is_tried_first_for_the_next_version(farm):
+    old = (
+        "import urllib.request; names = os.environ.get('PIP_BUILD_CONSTRAINT', '').split();"
+        " texts = [urllib.request.urlopen(name).read().decode() for name in names];"
+        " 'setuptools<58' in ''.join(texts) or sys.exit("
+        "'error in demo setup command: use_2to3 is invalid.')"
+    )
+    farm.add("2.0", old)
+    farm.gate.touch()
+    farm.master()
+    farm.slave("one")
+    page = farm.site / "project/demo/index.html"
+    farm.until(lambda: page.exists() and "built with setuptools" in page.read_text(), "no cure", 60)
+    failed, cured = farm.builds("2.0")
+    assert (failed.status, failed.reason, failed.subject) == (
+        False, "tools-too-new", "setuptools<58",
+    )  # fmt: skip
+    assert (cured.status, cured.recipe) == (True, {"constraints": ["setuptools<58"]})
+    farm.add("3.0", old)
+    farm.until(lambda: farm.builds("3.0"), "the next version is not built", 60)
+    (only,) = farm.builds("3.0")
+    assert (only.status, only.recipe) == (True, {"constraints": ["setuptools<58"]})

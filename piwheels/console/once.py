@@ -23,7 +23,9 @@ sizes in bytes; unknown values are null.
   for it), ``waits_since`` (it has had no slave), ``skip`` (why it is retired)
 - ``builds`` (level 1): those that ended last: ``build_id``, ``slave_id``, ``label``, ``package``,
   ``version``, ``abi``, ``result`` (ok, failed, skipped), ``duration``, ``files``, ``ended``,
-  ``again`` (whether a failure is to be confirmed)
+  ``again`` (whether a failure is to be confirmed), ``platform``, ``reason`` (the class of a
+  failure), ``subject`` and ``cause``, ``counts`` (false: a failure of the farm), ``recipe`` (in
+  words), ``retry_at``, ``about`` (class and subject in words), ``sentence`` (what to do)
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.console.data import plain
 from piwheels.console.model.link import ATTACHED, LinkState
-from piwheels.console.model.slave import State
+from piwheels.console.model.slave import PastBuild, State
 from piwheels.console.text import clean, number
 from piwheels.core.program.report import write_error
 from piwheels.core.words import duration_text
@@ -134,7 +136,7 @@ def picture(session: Session) -> dict[str, Any]:
         "slaves": [_slave(session, slave) for slave in _in_order(session)],
         "queues": plain(session.queue),
         "targets": plain(session.targets),
-        "builds": plain(session.recent),
+        "builds": [_build(PastBuild.of(one, one.ended), plain(one)) for one in session.recent],
     }
 
 
@@ -165,6 +167,10 @@ def _slave(session: Session, slave: Slave) -> dict[str, Any]:
         "eta": plain(slave.eta),
         "stats": plain(slave.stats[-1]) if slave.stats else None,
     }
+
+
+def _build(build: PastBuild, known: dict[str, Any]) -> dict[str, Any]:
+    return known | {"about": build.about or None, "sentence": build.sentence or None}
 
 
 def _why_paused(session: Session, slave: Slave) -> str:

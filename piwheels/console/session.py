@@ -165,7 +165,7 @@ class Session:
         self._tick_link(now)
         if self._lanes_after is not None and not self._awaits_lanes:
             after, self._lanes_after = self._lanes_after, None
-            self._awaits_lanes = self._ask_newer("HOSTS", after, self._got_lanes)
+            self._awaits_lanes = self.ask_newer("HOSTS", after, self._got_lanes)
         return taken == most
 
     def tick(self, now: datetime) -> None:
@@ -190,7 +190,7 @@ class Session:
         if self._queue_due is None or now >= self._queue_due:
             self._queue_due = now + _QUEUE_EVERY
             self.ask("QUEUE", _HEADS, self._got_queue)
-            self._ask_newer("TARGETS", NoData, self._got_targets)
+            self.ask_newer("TARGETS", NoData, self._got_targets)
             self._awaits_lanes = False
 
     def take_changes(self) -> Changes:
@@ -419,7 +419,7 @@ class Session:
 
     # Commands ---------------------------------------------------------------------------------
 
-    def why_not(self, verb: Verb) -> str:
+    def why_not(self, verb: str) -> str:
         """Return why *verb* cannot be given now, in a sentence; ``""`` if it can."""
         if self.recording is not None:
             return "this is a recording: it takes no commands"
@@ -486,8 +486,26 @@ class Session:
         self.source.send(self._asked.ask(msg, data, then, self.now))
         return True
 
-    def _ask_newer(self, msg: str, data: Any, then: Then) -> bool:
-        """Ask what earlier masters of level 1 do not know: no more after their refusal."""
+    def change(self, msg: str, data: Any, then: Then, about: str = "") -> str:
+        """Ask the master to change its queue; *then* gets the answer.
+
+        Return why that is not possible now; ``""``: it was asked. The journal notes what it is
+        *about*.
+        """
+        if why := self.why_not(msg.lower()):
+            return why
+        if not self.ask_newer(msg, data, then):
+            return "only a newer master does that"
+        if about:
+            self.journal.note(self.now, Kind.COMMAND, f"{msg.lower()} by you", detail=about)
+            self._changes.journal = True
+        return ""
+
+    def ask_newer(self, msg: str, data: Any, then: Then) -> bool:
+        """Ask what earlier masters of level 1 do not know: no more after their refusal.
+
+        Otherwise it is like :meth:`ask`.
+        """
 
         def answered(answer: Any, why: str) -> None:
             if why.startswith(NOT_UNDERSTOOD):

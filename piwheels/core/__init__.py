@@ -11,7 +11,7 @@ Nothing starts when a module is imported. Scripts may import:
 * :mod:`piwheels.core.database`, with :mod:`piwheels.core.database.rows`: the database (it needs a
   driver);
 * :mod:`piwheels.core.wheels`, :mod:`piwheels.core.transfers`, :mod:`piwheels.core.ranges`,
-  :mod:`piwheels.core.faults`, :mod:`piwheels.core.reasons`, :mod:`piwheels.core.site`,
+  :mod:`piwheels.core.diagnosis`, :mod:`piwheels.core.recipes`, :mod:`piwheels.core.site`,
   :mod:`piwheels.core.text` and :mod:`piwheels.core.words`: wheels, names and texts;
 * from :mod:`piwheels.core.program`: ``command_line``, ``options``, ``manual``, ``admin``,
   ``terminal``, and :mod:`piwheels.core.paths`, for programs of their own.

@@ -419,6 +419,78 @@ class Rejection(NamedTuple):
     why: Text
 
 
+class AskWhy(NamedTuple):
+    """Ask why there is no wheel of *version* (``""``: of any) of a package."""
+
+    package: Package
+    version: Text = ""
+
+
+#: Whether there is a wheel, or why there is none.
+WhyState = Literal[
+    "built", "waiting", "building", "put-off", "failed", "not-for-python", "only-wheels",
+    "skipped", "quarantined",
+]  # fmt: skip
+
+
+class Why(NamedTuple):
+    """Why there is a wheel of a version for a target, or none.
+
+    *text* says it in one line, *detail* is the decisive line of a failure's log. *build_id* is the
+    build that it is about (0: none).
+    """
+
+    version: Version
+    platform: Tag
+    abi: Tag
+    state: WhyState
+    text: LongText
+    detail: LongText = ""
+    build_id: Count = 0
+
+    @property
+    def target(self) -> Target:
+        """The target."""
+        return Target(self.platform, self.abi)
+
+
+class WhyAnswer(NamedTuple):
+    """The answer to :class:`AskWhy`: a line for each version and target, the newest version first.
+
+    *left_out* older versions are left out.
+    """
+
+    lines: list[Why]
+    left_out: Count
+
+
+class FailuresAsked(NamedTuple):
+    """The failures of the last *days* that have a *reason* and a *subject*."""
+
+    days: Count
+    reason: Text
+    subject: Text
+
+
+class FailureCount(NamedTuple):
+    """How many failures (*builds*) of how many *packages* have a *reason* and a *subject*.
+
+    Only failures count that stand: no other build serves their target, none waits.
+    """
+
+    reason: Text
+    subject: Text
+    builds: Count
+    packages: Count
+
+
+class RetryAsked(NamedTuple):
+    """Have these failures built again. *preview*: only count them."""
+
+    failures: FailuresAsked
+    preview: bool
+
+
 _Targets = list[Count] | None
 
 #: Each request of a console: its data, and the data of the ``OK`` that answers it.
@@ -435,6 +507,9 @@ _CONSOLE_REQUESTS: Final[Mapping[str, tuple[Any, Any]]] = {
     "TARGETS": (_None, list[TargetState]),
     "POSITION": (Job, list[Position]),  # of this version, for each target that it waits for
     "BUILDS": (Count, list[BuildOutcome]),  # so many, at most 500, the newest first
+    "WHY": (AskWhy, WhyAnswer),  # at most the newest 20 versions
+    "FAILURES": (Count, list[FailureCount]),  # of so many days, at most 500, most builds first
+    "FAILED": (FailuresAsked, list[BuildOutcome]),  # at most 200, the newest first
     # A build's number, and an offset: at most 2**19 characters from it.
     "LOG": (tuple[Count, Count], LogPart),
     # A slave (at most 100): the end of its build's output, then new lines.
@@ -445,6 +520,9 @@ _CONSOLE_REQUESTS: Final[Mapping[str, tuple[Any, Any]]] = {
     "SKIP": (_Targets, list[Rejection]),
     "WAKE": (_Targets, list[Rejection]),
     "QUIT": (_None, _None),
+    # A version, or many failures: all failed attempts are forgotten. The answer is their number.
+    "RETRY": (Job | RetryAsked, Count),
+    "FIRST": (Job, _None),  # build this version before others
 }
 
 console: Final = Protocol(
@@ -566,51 +644,6 @@ class StoredRecipe(NamedTuple):
     by_operator: bool
     since: datetime
     files: Count
-
-
-class AskWhy(NamedTuple):
-    """Ask why there is no wheel of *version* (``""``: of any) of a package."""
-
-    package: Package
-    version: Text = ""
-
-
-#: Whether there is a wheel, or why there is none.
-WhyState = Literal[
-    "built", "waiting", "building", "put-off", "failed", "not-for-python", "only-wheels",
-    "skipped", "quarantined",
-]  # fmt: skip
-
-
-class Why(NamedTuple):
-    """Why there is a wheel of a version for a target, or none.
-
-    *text* says it in one line, *detail* is the decisive line of a failure's log. *build_id* is the
-    build that it is about (0: none).
-    """
-
-    version: Version
-    platform: Tag
-    abi: Tag
-    state: WhyState
-    text: LongText
-    detail: LongText = ""
-    build_id: Count = 0
-
-    @property
-    def target(self) -> Target:
-        """The target."""
-        return Target(self.platform, self.abi)
-
-
-class WhyAnswer(NamedTuple):
-    """The answer to :class:`AskWhy`: a line for each version and target, the newest version first.
-
-    *left_out* older versions are left out.
-    """
-
-    lines: list[Why]
-    left_out: Count
 
 
 #: The least ``slave_id`` of an import (docs/decisions/0027). Slaves have smaller numbers.

@@ -38,7 +38,7 @@ KEYLESS: Final = "address "
 #: The roles for operators' commands; everything else is for viewers, too.
 NEEDED: Final[Mapping[str, Role]] = {
     "KILL": Role.OPERATE, "SLEEP": Role.OPERATE, "SKIP": Role.OPERATE, "WAKE": Role.OPERATE,
-    "QUIT": Role.ADMINISTER,
+    "RETRY": Role.OPERATE, "FIRST": Role.OPERATE, "QUIT": Role.ADMINISTER,
 }  # fmt: skip
 
 

@@ -23,23 +23,31 @@ from piwheels.core.errors import BadMessage, PiWheelsError, Refused, Unavailable
 from piwheels.core.protocols import (
     BuildOutcome,
     CommandReport,
+    FailureCount,
+    Job,
     LogPart,
     Position,
     QueueHead,
+    RetryAsked,
     Welcome,
+    WhyAnswer,
     console,
 )
 from piwheels.core.recipes import recipe_words
+from piwheels.core.targets import Target
 from piwheels.core.tasks import PausingTask
+from piwheels.core.wheels.tags import canonical, known_spelling
 from piwheels.master.big_brother import HISTORY
 from piwheels.master.logic.consoles import Consoles, OutputTails, Requester
 from piwheels.master.logic.positions import position
+from piwheels.master.logic.why import places_of, why
 from piwheels.master.messages import (
     BuildEnded,
     CommandGiven,
     CommandMaster,
     CommandSlaves,
     ConsoleEvent,
+    ListAbilities,
     ListLanes,
     ListPauses,
     ListQueue,
@@ -47,6 +55,7 @@ from piwheels.master.messages import (
     ListTargets,
     MasterStarted,
     OutputReceived,
+    PagesNoted,
     SlaveHistory,
     StatsPublished,
 )
@@ -56,12 +65,21 @@ from piwheels.master.the_oracle import DbClient
 from piwheels.master.wiring import warning_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
 
-    from piwheels.core.database.rows import EndedBuild, PositionRow
+    from piwheels.core.database.rows import (
+        EndedBuild,
+        PlaceRow,
+        PositionRow,
+        ProjectData,
+        ReasonCount,
+        TargetRow,
+    )
+    from piwheels.core.protocols import AskWhy, FailuresAsked
     from piwheels.core.states import MasterInfo, MasterStats
     from piwheels.master.gate import Sender
-    from piwheels.master.messages import FleetRequest
+    from piwheels.master.messages import Ability, FleetRequest
     from piwheels.master.ports import Inbox
     from piwheels.master.result import Result
     from piwheels.master.wiring import MasterConfig
@@ -73,8 +91,13 @@ if TYPE_CHECKING:
 LEVEL: Final = 1
 #: How many requests or events are read before other sockets are served.
 BURST: Final = 100
-#: The most versions of an ABI, builds, and characters of a log in one answer.
-MAX_QUEUE, MAX_BUILDS, LOG_PART = 1000, 500, 2**19
+#: The most versions of an ABI, builds (or reasons of failures), failures with one reason, and
+#: characters of a log in one answer.
+MAX_QUEUE, MAX_BUILDS, MAX_FAILED, LOG_PART = 1000, 500, 200, 2**19
+#: The most versions of one package whose wheels are explained.
+MAX_WHY: Final = 20
+#: The most days of which failures are counted.
+MAX_DAYS: Final = 36_500
 
 
 class TheOperator(PausingTask):
@@ -135,14 +158,7 @@ class TheOperator(PausingTask):
         sender.check(msg)
         now = self.clock.monotonic()
         if msg == "HELLO":
-            is_new = requester.peer not in self.consoles.attached
-            self.consoles.attach(requester, sender.called(data.who), now, sender.name)
-            assert self._info is not None  # noqa: S101 (no console is served before)
-            welcome = Welcome(LEVEL, self._info, self.paused, warning_of(self.config))
-            # Consoles of earlier versions do not know the warning.
-            self._answer(requester, welcome if welcome.warning else welcome[:-1])
-            if is_new:
-                self.ports.ask("fleet", ListPauses(), partial(self._send_pauses, requester))
+            self._greet(requester, sender.called(data.who), now, sender.name)
             return
         who = self.consoles.identify(requester, now, sender.name).who
         match msg:
@@ -152,21 +168,33 @@ class TheOperator(PausingTask):
                 self._ask_fleet(requester, _unchanged, _OF_FLEET[msg](data))
             case "QUEUE":
                 self._ask_fleet(requester, self._heads, ListQueue(min(data, MAX_QUEUE)))
-            case "POSITION":
-                self._ask_db(requester, _positions, "explain_position", *data)
-            case "BUILDS":
-                self._ask_db(requester, _outcomes, "get_recent_builds", min(data, MAX_BUILDS))
+            case "POSITION" | "BUILDS" | "FAILURES" | "FAILED":
+                convert, method, arguments = _OF_DATABASE[msg]
+                self._ask_db(requester, convert, method, *arguments(data, self.clock.now()))
             case "LOG":
                 self._log(requester, *data)
-            case "WATCH":
-                self._watch(requester, data)
-            case "UNWATCH":
-                self.consoles.unwatch(requester, data)
-                self._answer(requester, NoData)
+            case "WATCH" | "UNWATCH":
+                self._watch(requester, data, ends=msg == "UNWATCH")
             case "KILL" | "SLEEP" | "SKIP" | "WAKE" | "QUIT":
                 self._command(requester, who, msg, data)
+            case "WHY":
+                self._why(requester, data)
+            case "RETRY":
+                self._retry(requester, who, data)
+            case "FIRST":
+                self._put_first(requester, who, data)
             case _:
                 raise BadMessage(f"{msg} has no handler")
+
+    def _greet(self, requester: Requester, who: str, now: float, owner: str) -> None:
+        is_new = requester.peer not in self.consoles.attached
+        self.consoles.attach(requester, who, now, owner)
+        assert self._info is not None  # noqa: S101 (no console is served before)
+        welcome = Welcome(LEVEL, self._info, self.paused, warning_of(self.config))
+        # Consoles of earlier versions do not know the warning.
+        self._answer(requester, welcome if welcome.warning else welcome[:-1])
+        if is_new:
+            self.ports.ask("fleet", ListPauses(), partial(self._send_pauses, requester))
 
     def _command(self, requester: Requester, who: str, verb: Any, slaves: Any) -> None:
         all_slaves = slaves is None or slaves is NoData
@@ -186,7 +214,86 @@ class TheOperator(PausingTask):
             CommandReport(who, verb, None if all_slaves else slaves, self.clock.now())
         )
 
-    def _watch(self, requester: Requester, slave_id: int) -> None:
+    def _why(self, requester: Requester, asked: AskWhy) -> None:
+        """Say for each version, or one, and each target why there is no wheel."""
+        package = canonical(asked.package)
+
+        def then(convert: _Convert) -> Callable[[Result[Any]], None]:
+            return partial(self._answered, requester, convert)
+
+        def with_project(data: ProjectData | None) -> Refused | None:
+            if data is None:
+                return Refused("NOPKG", f"the farm does not know {package}")
+            versions = list(data["releases"])
+            if asked.version:
+                versions = [known_spelling(asked.version, versions)]
+                if versions[0] not in data["releases"]:
+                    return Refused("NOVER", f"the farm does not know {package} {asked.version}")
+            chosen = versions[:MAX_WHY]
+            data["releases"] = {version: data["releases"][version] for version in chosen}
+            left_out = len(versions) - len(chosen)
+            self._db.ask(then(partial(with_targets, data, left_out)), "get_targets")
+            return None
+
+        def with_targets(data: ProjectData, left_out: int, rows: list[TargetRow]) -> None:
+            targets = [Target(*row[:2]) for row in rows if not row.skip]
+            following = partial(with_places, data, left_out, targets)
+            self._db.ask(then(following), "get_places", package, list(data["releases"]))
+
+        def with_places(
+            data: ProjectData, left_out: int, targets: list[Target], rows: list[PlaceRow]
+        ) -> None:
+            places = places_of(rows, targets)
+
+            def answer(abilities: list[Ability]) -> WhyAnswer:
+                release = next((each.release for each in abilities if each.release), "")
+                return WhyAnswer(why(data, targets, places, release), left_out)
+
+            self.ports.ask("fleet", ListAbilities(), then(answer))
+
+        self._ask_db(requester, with_project, "get_project_data", package)
+
+    def _retry(self, requester: Requester, who: str, what: Job | RetryAsked) -> None:
+        """Have the failed builds of a version, or those with a reason, repeated; or count these."""
+        if isinstance(what, Job):
+            package, version = canonical(what.package), what.version
+
+            def then(count: int) -> int:
+                return self._retried(who, f"{package} {version}", [package] * count)
+
+            self._ask_db(requester, then, "retry_version", package, version)
+            return
+        chosen = _chosen(what.failures, self.clock.now())
+        if what.preview:
+            self._ask_db(requester, _unchanged, "count_reason", *chosen)
+            return
+        about = f"{' '.join(chosen[:2]).strip()} since {chosen[2]:%Y-%m-%d}"
+        self._ask_db(requester, partial(self._retried, who, about), "retry_reason", *chosen)
+
+    def _retried(self, who: str, about: str, packages: Sequence[str]) -> int:
+        """Have the pages written of the *packages* of failures; return how many failures."""
+        self.logger.warning("%s said RETRY to %s: %d failures", who, about, len(packages))
+        for package in sorted(set(packages)):
+            self.ports.ask("web", PagesNoted("PROJECT", package), _ignore_result)
+        return len(packages)
+
+    def _put_first(self, requester: Requester, who: str, job: Job) -> None:
+        """Have a version built before others."""
+        package, version = canonical(job.package), job.version
+
+        def then(is_known: bool) -> Any:
+            if not is_known:
+                return Refused("FIRST", f"there is no {package} {version}")
+            self.logger.warning("%s said FIRST to %s %s", who, package, version)
+            return NoData
+
+        self._ask_db(requester, then, "set_urgency", package, version, "first")
+
+    def _watch(self, requester: Requester, slave_id: int, *, ends: bool) -> None:
+        if ends:
+            self.consoles.unwatch(requester, slave_id)
+            self._answer(requester, NoData)
+            return
         self.consoles.watch(requester, slave_id)
         self._answer(requester, NoData)
         tail = self.tails.get(slave_id)
@@ -317,6 +424,14 @@ class TheOperator(PausingTask):
             self.consoles.forget(requester.peer)  # it has gone
 
 
+def _since(days: int, now: datetime) -> datetime:
+    return now - timedelta(days=min(days, MAX_DAYS))
+
+
+def _chosen(failures: FailuresAsked, now: datetime) -> tuple[str, str, datetime]:
+    return failures.reason, failures.subject, _since(failures.days, now)
+
+
 #: The requests that SlaveDriver answers, and whose answers need no change.
 _OF_FLEET: Final[Mapping[str, Callable[[Any], FleetRequest]]] = {
     "SLAVES": ListSlaves,
@@ -328,6 +443,14 @@ _OF_FLEET: Final[Mapping[str, Callable[[Any], FleetRequest]]] = {
 
 def _unchanged(result: Any) -> Any:
     return result
+
+
+def _ignore_result(_: Result[Any]) -> None:
+    """Ignore an answer: TheSecretary logs its own errors."""
+
+
+def _counts(rows: Iterable[ReasonCount]) -> list[FailureCount]:
+    return [FailureCount(*row) for row in rows]
 
 
 def _positions(rows: Iterable[PositionRow]) -> list[Position]:
@@ -344,3 +467,13 @@ def _outcomes(builds: Iterable[EndedBuild]) -> list[BuildOutcome]:
         )
         for build in builds
     ]  # fmt: skip
+
+
+#: The requests that the database answers: what makes its answer one for a console, the method of
+#: ``Database``, and its arguments from the data of the request and the present.
+_OF_DATABASE: Final[Mapping[str, tuple[_Convert, str, Callable[[Any, datetime], Any]]]] = {
+    "POSITION": (_positions, "explain_position", lambda job, _: job),
+    "BUILDS": (_outcomes, "get_recent_builds", lambda most, _: [min(most, MAX_BUILDS)]),
+    "FAILURES": (_counts, "count_reasons", lambda days, now: (_since(days, now), MAX_BUILDS)),
+    "FAILED": (_outcomes, "get_failures", lambda asked, now: (*_chosen(asked, now), MAX_FAILED)),
+}

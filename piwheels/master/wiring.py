@@ -449,7 +449,8 @@ WIRES: Final = (
         Limits(10_000, 10_000),
     ),
     Wire(
-        "web", "rpc", "TheSecretary", ("BigBrother", "CloudGazer", "MrChase", "SlaveDriver"),
+        "web", "rpc", "TheSecretary",
+        ("BigBrother", "CloudGazer", "MrChase", "SlaveDriver", "TheOperator"),
         get_args(WebRequest), _LONG,
     ),
 )  # fmt: skip

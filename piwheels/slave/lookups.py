@@ -27,10 +27,10 @@ from packaging.utils import (
     parse_wheel_filename,
 )
 
+from piwheels.core.diagnosis import last_reason
 from piwheels.core.errors import BadWheel, Fatal
 from piwheels.core.host.pip_config import default_index, pip_command, pip_settings
 from piwheels.core.host.processes import adopt_orphans
-from piwheels.core.reasons import last_reason
 from piwheels.core.text import clean
 from piwheels.core.wheels.tags import canonical
 from piwheels.slave.builder import PIP_OPTIONS, Builder

@@ -1,10 +1,15 @@
--- Returns the failures that count_reason counts, the newest first.
+-- Returns the builds that count_reason counts, the newest first.
 CREATE FUNCTION piwheels.get_failures(the_reason text, the_subject text, the_time timestamptz, the_limit integer)
 RETURNS TABLE (
-    build_id bigint, package text, version text, platform text, abi_tag text, built_at timestamptz, cause text
+    build_id bigint, slave_id bigint, label text, package text, version text, abi_tag text, status boolean,
+    duration interval, files bigint, built_at timestamptz, again boolean, platform text, reason text, subject text,
+    cause text, counts boolean, recipe jsonb, retry_at timestamptz
 ) LANGUAGE sql STABLE AS $$
-    SELECT build_id, package, version, platform, abi_tag, built_at, cause FROM failures
-    WHERE reason = the_reason AND (the_subject IS NULL OR subject = the_subject) AND built_at >= the_time
-    ORDER BY build_id DESC
-    LIMIT the_limit;
+    SELECT e.* FROM (
+        SELECT build_id FROM failures
+        WHERE reason = the_reason AND (the_subject IS NULL OR subject = the_subject) AND built_at >= the_time
+        ORDER BY build_id DESC
+        LIMIT the_limit
+    ) AS f JOIN ended_builds e USING (build_id)
+    ORDER BY build_id DESC;
 $$;

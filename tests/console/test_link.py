@@ -96,6 +96,15 @@ def test_answers_are_delivered(make_master, make_link):
     assert "without a request" in wait_for(link, Garbled)[0].why
 
 
+def test_what_no_message_can_have_is_not_sent(make_master, make_link):
+    master, link = attached(make_master, make_link)
+    link.send(Outgoing("console", 3, "POSITION", ["no package!", "1.0"]))
+    (unsent,) = wait_for(link, Unsent)
+    assert (unsent.ticket, "package" in unsent.why) == (3, True)
+    link.send(Outgoing("console", 4, "QUEUE", 5))
+    assert master.next_request()[1:] == ("QUEUE", 5)
+
+
 def test_an_answer_of_the_wrong_kind_is_counted(make_master, make_link):
     master, link = attached(make_master, make_link)
     link.send(Outgoing("console", 1, "QUEUE", 5))

@@ -496,6 +496,18 @@ def test_operators_are_known_by_their_keys(farm, keys, caplog):
     assert "administrator said KILL to [7]" in caplog.text
 
 
+@pytest.mark.parametrize(("peer", "answer"), [("viewer", "REFUSED"), ("operator", "OK")])
+def test_a_viewer_may_look_at_failures_and_change_nothing(farm, keys, db, peer, answer):
+    config = farm[0]
+    with keys.client(zmq.DEALER, peer) as client:
+        client.connect(config.console_queue)
+        assert answers(client, HELLO[0]) == "OK"
+        assert answers(client, console_frames("FAILURES", 7)) == "OK"
+        assert answers(client, console_frames("FIRST", ["demo", "2.0"])) == answer
+        assert answers(client, console_frames("RETRY", ["demo", "2.0"])) == answer
+    assert (db.explain_position("demo", "2.0")[0].urgency == "first") is (answer == "OK")
+
+
 def test_a_peer_with_several_keys_of_the_master_finds_the_right_one(keys, open_wires, running):
     config, inner, _ = open_wires()
     wires = {"slave": zmq.REQ, "file": zmq.DEALER, "status": zmq.SUB, "control": zmq.PUSH}

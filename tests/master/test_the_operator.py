@@ -16,7 +16,13 @@ from piwheels.core.states import MasterInfo, MasterStats
 from piwheels.core.targets import Target
 from piwheels.master import the_operator
 from piwheels.master.logic.consoles import MAX_CONSOLES, MAX_WATCHED
-from piwheels.master.messages import CommandGiven, CommandMaster, MasterStarted, StatsPublished
+from piwheels.master.messages import (
+    CommandGiven,
+    CommandMaster,
+    MasterStarted,
+    PagesNoted,
+    StatsPublished,
+)
 from piwheels.master.slave_driver import SlaveDriver
 from piwheels.master.the_operator import TheOperator
 
@@ -101,7 +107,8 @@ def test_every_request_is_answered(me, slave):
         "HELLO": [1, "me"], "SLAVES": 0, "HISTORY": slave.id, "FIGURES": NoData, "QUEUE": 5,
         "BUILDS": 5, "LOG": [1, 0], "WATCH": slave.id, "UNWATCH": slave.id, "QUIT": NoData,
         "KILL": [], "SLEEP": [], "SKIP": [], "WAKE": [], "HOSTS": 0, "TARGETS": NoData,
-        "POSITION": ["demo", "1.0"],
+        "POSITION": ["demo", "1.0"], "FAILURES": 7, "FAILED": [7, "unknown", ""],
+        "RETRY": ["demo", "1.0"], "FIRST": ["demo", "1.0"], "WHY": ["demo", "1.0"],
     }  # fmt: skip
     assert requests.keys() == console.recv.keys()
     for msg, data in requests.items():
@@ -177,6 +184,57 @@ def test_the_place_of_a_version_is_explained(db, me):
     assert (first[:4], others) == (("any", "any", 2, 3), [])
     assert first.why[-1] == "it has no build yet: a slave of any target may begin"
     assert me.ask("POSITION", ["demo", "99"]) == []
+
+
+def test_failures_are_counted_listed_and_repeated(farm, db, me, slave, caplog):
+    for log in ("fatal error: ssl.h: No such file or directory\n", "fatal error: a.h: no file\n"):
+        slave.work()
+        slave.built(status=False, log=log)
+    ended = [me.event("OUTCOME")[1] for _ in range(2)]
+    counts = me.ask("FAILURES", 7)
+    assert {one[:2] for one in counts} == {(one.reason, one.subject) for one in ended}
+    assert sum(one.builds for one in counts) == 2
+    chosen = [7, ended[0].reason, ended[0].subject]
+    failed = me.ask("FAILED", chosen)
+    assert [one.build_id for one in failed][-1] == ended[0].build_id
+    assert me.ask("RETRY", [chosen, True]) == len(failed) == len(me.ask("FAILED", chosen))
+    assert me.ask("RETRY", [chosen, False]) == len(failed)
+    for _ in range(4):
+        farm.web.take()  # a log and a page of each build
+    assert farm.web.take() == PagesNoted("PROJECT", "demo")
+    assert me.ask("FAILED", chosen) == []
+    assert f"me said RETRY to {ended[0].reason}" in caplog.text
+    assert me.ask("FAILURES", 0) == []
+    assert me.ask("FAILURES", 2**60) == [one for one in counts if list(one[:2]) != chosen[1:]]
+
+
+def test_a_version_is_tried_again(farm, db, me, slave):
+    slave.work()
+    slave.built(status=False)
+    me.event("OUTCOME")
+    assert me.ask("RETRY", ["Demo", "1.0"]) == 1
+    assert db.get_all_build_ids() == set()
+    assert me.ask("RETRY", ["demo", "1.0"]) == 0
+
+
+def test_consoles_are_told_why_there_is_no_wheel(farm, me, slave):
+    slave.work()
+    slave.built(status=False, log="a.c:1:10: fatal error: ssl.h: No such file or directory\n")
+    me.event("OUTCOME")
+    answer = me.ask("WHY", ["Demo", "1.0"])
+    assert {(line.version, line.abi, line.state) for line in answer.lines} == {
+        ("1.0", "cp311", "failed")
+    }
+    assert answer.left_out == 0
+    assert {line.version for line in me.ask("WHY", ["demo", ""]).lines} == {"1.0", "2.0", "3.0"}
+    assert me.ask("WHY", ["demo", "9"]) == ("REFUSED", "the farm does not know demo 9")
+    assert me.ask("WHY", ["none", "9"]) == ("REFUSED", "the farm does not know none")
+
+
+def test_a_version_is_put_first(db, me):
+    assert me.ask("FIRST", ["Demo", "3.0"]) is NoData
+    assert me.ask("POSITION", ["demo", "3.0"])[0][2:4] == (1, 3)
+    assert me.ask("FIRST", ["demo", "9"]) == ("REFUSED", "there is no demo 9")
 
 
 def test_finished_builds_are_announced_and_listed(farm, db, me, slave):
@@ -455,12 +513,14 @@ def test_a_log_that_decompresses_to_too_much_is_truncated(farm, me):
 
 
 def test_a_bug_at_one_request_is_answered(farm, me, monkeypatch):
-    def buggy(*_):
+    def buggy(*_, **_how):
         raise RuntimeError("a bug")
 
     with monkeypatch.context() as patch:
         patch.setattr(farm, "_watch", buggy)
-        patch.setattr(the_operator, "_outcomes", buggy)
+        patch.setitem(
+            the_operator._OF_DATABASE, "BUILDS", (buggy, "get_recent_builds", lambda *_: ())
+        )
         for request in (("WATCH", 1), ("BUILDS", 5)):
             kind, why = me.ask(*request)
             assert (kind, "a bug" in why) == ("REFUSED", True)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from piwheels.console.model import health
 from piwheels.console.model.journal import Entry, Kind
-from piwheels.console.model.slave import AGAIN
 from piwheels.console.text import clean, short_span
 
 if TYPE_CHECKING:
@@ -14,6 +13,8 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from piwheels.console.model.slave import Alert, PastBuild, Slave
+
+_KINDS: Final = {"failed": Kind.FAIL, "put off": Kind.PUT_OFF}
 
 
 def joined(slave: Slave, now: datetime) -> Entry:
@@ -36,14 +37,14 @@ def left(slave: Slave, now: datetime, *, builds: bool) -> Entry:
 
 def ended(build: PastBuild, at: datetime) -> Entry:
     """Return the entry for a build that has ended."""
-    failed = build.result == "failed"
     took = "" if build.duration is None else short_span(build.duration)
     files = f"{build.files} file{'s' * (build.files != 1)}" if build.files else "no files"
-    again = AGAIN if build.again else ""
+    details = ", ".join(filter(None, (build.about, took, files, build.recipe, build.follows)))
     job = f"{build.package} {build.version} {build.abi}"
     return Entry(
-        at, Kind.FAIL if failed else Kind.DONE, build.slave_id, build.label,
-        job if failed else f"{job} {build.result}", ", ".join(filter(None, (took, files, again))),
+        at, _KINDS.get(build.outcome, Kind.DONE), build.slave_id, build.label,
+        job if build.outcome == "failed" else f"{job} {build.outcome}",
+        f"{details}. {build.sentence}" if build.sentence else details,
     )  # fmt: skip
 
 

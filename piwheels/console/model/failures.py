@@ -18,7 +18,7 @@ def packages(builds: Iterable[PastBuild]) -> dict[str, str]:
     """Return a sentence for each package that fails on every slave that tries it."""
     tried: dict[str, dict[tuple[int, str], bool]] = {}
     for build in builds:
-        if build.result in ("ok", "failed"):
+        if build.outcome in ("ok", "failed"):
             where = tried.setdefault(build.package, {})
             slave = build.slave_id, build.label
             where[slave] = where.get(slave, False) or build.result == "ok"

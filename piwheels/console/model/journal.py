@@ -23,6 +23,7 @@ class Kind(StrEnum):
     ACK = "ACK"
     DONE = "DONE"
     FAIL = "FAIL"
+    PUT_OFF = "WAIT"  # a failure of the farm: the build is repeated
     WARN = "WARN"
     JOIN = "JOIN"
     LEFT = "LEFT"

@@ -58,5 +58,6 @@ def of_builds(builds: Iterable[PastBuild]) -> Iterator[Event]:
             case "ok" | "failed" | "skipped" as result if one.duration is not None:
                 yield BuildOutcome(
                     one.build_id, one.slave_id, one.label, one.package, one.version, one.abi,
-                    result, one.duration, one.files, one.ended, one.again,
+                    result, one.duration, one.files, one.ended, one.again, one.platform,
+                    one.reason, one.subject, one.cause, one.counts, one.recipe, one.retry_at,
                 )  # fmt: skip

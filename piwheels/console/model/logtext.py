@@ -20,6 +20,8 @@ LONGEST: Final = 100_000
 KEPT: Final = 400_000
 #: The number of characters of a line that decide its grade.
 _GRADED = 1000
+#: The number of characters of a failure's cause that are compared: a very long one is cut.
+_COMPARED: Final = 1000
 
 _ERROR: Final = re.compile(
     r"(?i:\b(?:error|fatal error|fatal)\s*[:\[])"  # gcc, clang, rustc, pip, git
@@ -186,6 +188,19 @@ def hits(lines: Sequence[Line], needle: str, first: int = 0) -> Iterator[int]:
     for number in range(first, len(lines)):
         text = lines[number].text
         if needle in (text if as_it_is else text.lower()):
+            yield number
+
+
+def find_cause(lines: Sequence[Line], cause: str, first: int = 0) -> Iterator[int]:
+    """Yield the numbers of the lines from *first* on that contain *cause*, a failure's line.
+
+    The amount of white space may differ.
+    """
+    words = cause[:_COMPARED].split()
+    wanted, longest = " ".join(words), max(words, key=len, default="")
+    for number in range(first, len(lines) if words else 0):
+        text = lines[number].text
+        if longest in text and wanted in " ".join(text.split()):
             yield number
 
 

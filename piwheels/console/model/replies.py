@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from piwheels.console.model.history import insert
-from piwheels.console.model.slave import AGAIN, Moment, PastBuild, State
+from piwheels.console.model.slave import Moment, PastBuild, State
 from piwheels.console.text import clean, short_span
 
 if TYPE_CHECKING:
@@ -131,5 +131,5 @@ def in_words(build: PastBuild) -> str:
     """Describe a build that has ended: ``lxml 6.0.2 ok, 3 files, 3m12``."""
     files = f"{build.files} file{'s' * (build.files != 1)}" if build.files else ""
     took = "" if build.duration is None else short_span(build.duration)
-    head = f"{build.package} {build.version} {build.result or 'ended'}"
-    return ", ".join(filter(None, (head, files, took, AGAIN if build.again else "")))
+    head = f"{build.package} {build.version} {build.outcome or 'ended'}"
+    return ", ".join(filter(None, (head, files, took, build.about, build.recipe, build.follows)))

@@ -10,6 +10,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from piwheels.console.text import clean
+from piwheels.core.diagnosis import Diagnosis
 
 if TYPE_CHECKING:
     from piwheels.core.protocols import BuildOutcome
@@ -47,6 +48,8 @@ class Alert(NamedTuple):
         return f"{self.reason} {self.value}".rstrip()
 
 
+#: Without the cache: the line of a log may be long.
+_clean = clean.__wrapped__
 #: How screens describe a failure that has to be confirmed.
 AGAIN: Final = "to be tried again"
 
@@ -71,13 +74,70 @@ class PastBuild(NamedTuple):
     build_id: int | None = None
     #: Whether a failure has to be confirmed.
     again: bool = False
+    platform: str = ""
+    #: The diagnosis of a failure (``Diagnosis`` in :mod:`piwheels.core.diagnosis`).
+    reason: str = ""
+    subject: str = ""
+    cause: str = ""
+    #: ``False``: a failure of the farm, and none of the package's.
+    counts: bool = True
+    #: What its recipe says.
+    recipe: str = ""
+    #: When a failure is tried again, by the master's clock.
+    retry_at: datetime | None = None
 
     @classmethod
     def of(cls, outcome: BuildOutcome, seen: datetime) -> Self:
         """Return a build as a master of level 1 describes it, cleaned for display."""
         texts = clean(outcome.package), clean(outcome.version), outcome.abi, outcome.result
         rest = outcome.files, outcome.ended, outcome.slave_id, clean(outcome.label)
-        return cls(*texts, outcome.duration, *rest, seen, outcome.build_id, outcome.again)
+        return cls(
+            *texts,
+            outcome.duration,
+            *rest,
+            seen,
+            outcome.build_id,
+            outcome.again,
+            platform=clean(outcome.platform),
+            reason=outcome.reason,
+            subject=clean(outcome.subject),
+            cause=_clean(outcome.cause),
+            counts=outcome.counts,
+            recipe=clean(outcome.recipe),
+            retry_at=outcome.retry_at,
+        )
+
+    @property
+    def outcome(self) -> str:
+        """The result in words: a failure that does not count is ``put off``."""
+        return "put off" if self.result == "failed" and not self.counts else self.result
+
+    @property
+    def about(self) -> str:
+        """The class of a failure and what it is about: ``missing header ssl.h``; or ``""``."""
+        return f"{self._diagnosis.about.title} {self.subject}".rstrip() if self.reason else ""
+
+    @property
+    def sentence(self) -> str:
+        """What its maintainer or the operator should do about a failure; or ``""``."""
+        return self._diagnosis.sentence if self.reason else ""
+
+    @property
+    def _diagnosis(self) -> Diagnosis:
+        return Diagnosis(self.reason, self.subject, self.cause)
+
+    @property
+    def follows(self) -> str:
+        """When a failure is tried again, in words; ``""``: it is not, as far as is known."""
+        if self.retry_at is None:
+            return AGAIN if self.again else ""
+        if self.retry_at <= self.ended:
+            return AGAIN
+        try:
+            at, ended = self.retry_at.astimezone(), self.ended.astimezone()
+        except (OverflowError, ValueError):  # no date here
+            return AGAIN
+        return f"{AGAIN} at {at:{'%H:%M' if at.date() == ended.date() else '%Y-%m-%d %H:%M'}}"
 
     def is_same(self, other: PastBuild) -> bool:
         """Whether *other* is a record of the same build, perhaps without a result."""

@@ -7,6 +7,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from piwheels.console.simulate.inventory import PROJECTS
+from piwheels.core.diagnosis import Diagnosis
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,12 +18,19 @@ _UNITS: Final = (
     "kernel", "linalg", "memory", "module", "parser", "random", "reduce", "scalar", "sort", "table",
     "types", "umath", "unicode", "util", "vector",
 )  # fmt: skip
-_ERRORS: Final = (
-    "fatal error: Python.h: No such file or directory",
-    "error: unknown type name 'PyThreadState'; did you mean 'PyThread_state'?",
-    "fatal error: ffi.h: No such file or directory",
-    "error: 'struct _ts' has no member named 'use_tracing'",
-)
+_SOURCE: Final = "src/core.c:217:10: "
+#: Why builds fail.
+_FAILURES: Final = (
+    Diagnosis("missing-header", "ffi.h", f"{_SOURCE}fatal error: ffi.h: No such file or directory"),
+    Diagnosis("compile-error", "use_tracing",
+              f"{_SOURCE}error: 'struct _ts' has no member named 'use_tracing'"),
+    Diagnosis("missing-header", "openssl/ssl.h",
+              f"{_SOURCE}fatal error: openssl/ssl.h: No such file or directory"),
+    Diagnosis("disk-full", "", "error: could not write 'core.o': No space left on device"),
+    Diagnosis("tools-too-new", "setuptools<58", "error in setup command: use_2to3 is invalid."),
+    Diagnosis("missing-library", "boost_python",
+              "/usr/bin/ld: cannot find -lboost_python: No such file or directory"),
+)  # fmt: skip
 
 
 class BuildLog(NamedTuple):
@@ -38,6 +46,11 @@ class BuildLog(NamedTuple):
         return self.ends[index - 1] if index else 0
 
 
+def diagnosis_of(number: int) -> Diagnosis:
+    """Return why build *number* fails, if it does."""
+    return _FAILURES[number % len(_FAILURES)]
+
+
 def build_log(number: int, package: str, version: str, *, ok: bool, hostile: bool) -> BuildLog:
     """Return the log of build *number*; packages that take long have long logs."""
     random = Random(number)  # noqa: S311 (a game)
@@ -46,7 +59,8 @@ def build_log(number: int, package: str, version: str, *, ok: bool, hostile: boo
     parts: list[float] = []
     ends: list[int] = []
     size = 0
-    for part, line in _lines(random, package, version, ok=ok, lines=lines, hostile=hostile):
+    cause = "" if ok else diagnosis_of(number).cause
+    for part, line in _lines(random, package, version, cause, lines=lines, hostile=hostile):
         text.append(line)
         size += len(line)
         parts.append(part)
@@ -55,7 +69,7 @@ def build_log(number: int, package: str, version: str, *, ok: bool, hostile: boo
 
 
 def _lines(
-    random: Random, package: str, version: str, *, ok: bool, lines: int, hostile: bool
+    random: Random, package: str, version: str, cause: str, *, lines: int, hostile: bool
 ) -> Iterator[tuple[float, str]]:
     size = random.randrange(200, 9000)
     source = f"{package.replace('-', '_')}-{version}.tar.gz"
@@ -80,7 +94,7 @@ def _lines(
                 "[red]\x1b[31;1m\x1b]0;owned\x07\u202e[/] \x08\x9b2J\n",
             )
     wheel = f"{package.replace('-', '_')}-{version}-cp311-cp311-linux_aarch64.whl"
-    if ok:
+    if not cause:
         yield (
             0.985,
             f"  Building wheel for {package} (pyproject.toml): finished with status 'done'\n",
@@ -89,8 +103,7 @@ def _lines(
         yield 0.995, "  Stored in directory: /tmp/pip-ephem-wheel-cache\n"
         yield 0.998, f"Successfully built {package}\n"
         return
-    unit = random.choice(_UNITS)
-    yield 0.985, f"      src/{unit}.c:{random.randrange(20, 900)}:10: {random.choice(_ERRORS)}\n"
+    yield 0.985, f"      {cause}\n"
     yield 0.985, "      compilation terminated.\n"
     yield 0.985, "      error: command '/usr/bin/gcc' failed with exit code 1\n"
     yield 0.99, f"  Building wheel for {package} (pyproject.toml): finished with status 'error'\n"

@@ -47,6 +47,16 @@ class Queues:
         """Insert a version at the head of a queue."""
         self._queues[abi].appendleft((project, version))
 
+    def put_first(self, job: Job) -> bool:
+        """Move a version to the head of each queue; return whether it was in any."""
+        found = False
+        for queue in self._queues.values():
+            for waiting in [one for one in queue if (one[0].name, one[1]) == job][:1]:
+                queue.remove(waiting)
+                queue.appendleft(waiting)
+                found = True
+        return found
+
     def pending(self) -> dict[str, int]:
         """Return the lengths of the queues, by ABI."""
         return {tag: len(queue) for tag, queue in self._queues.items()}

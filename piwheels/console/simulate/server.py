@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import zmq
 
 from piwheels.console.simulate import hostile
+from piwheels.console.simulate.world import ANSWERED
 from piwheels.core import codec
 from piwheels.core.codec import NoData
 from piwheels.core.errors import BadMessage, Refused, Unavailable, one_line
@@ -199,7 +200,7 @@ class Server:
                 if (history := world.history(data)) is None:
                     raise Refused("HISTORY", f"there is no slave {data}")
                 return history
-            case "FIGURES" | "QUEUE" | "BUILDS" | "HOSTS" | "TARGETS" | "POSITION":
+            case _ if msg in ANSWERED:
                 return world.answer(msg, data)
             case "LOG":
                 return self._log(*data)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.console.model.events import Answer, Incoming, Sent, WireUp
 from piwheels.console.session import Session
-from piwheels.console.simulate.world import World
+from piwheels.console.simulate.world import ANSWERED, World
 from piwheels.core.codec import NoData
 from piwheels.core.protocols import LogPart, Welcome
 
@@ -68,7 +68,7 @@ class SimulatedFarm:
                 return self._world.replay(data, 2000, self.now)
             case "HISTORY":
                 return self._world.history(data) or []
-            case "FIGURES" | "QUEUE" | "BUILDS" | "HOSTS" | "TARGETS" | "POSITION":
+            case _ if msg in ANSWERED:
                 return self._world.answer(msg, data)
             case "LOG":
                 text = self._world.log(data[0]) or ""

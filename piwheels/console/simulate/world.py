@@ -14,21 +14,30 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.console.simulate.boards import make_boards, make_hosts
-from piwheels.console.simulate.buildlog import build_log
+from piwheels.console.simulate.buildlog import build_log, diagnosis_of
 from piwheels.console.simulate.counters import Counters
+from piwheels.console.simulate.inventory import PROJECTS
 from piwheels.console.simulate.queues import Queues
 from piwheels.console.simulate.slaves import Slave, Work, begin_work
 from piwheels.core.codec import NoData
-from piwheels.core.errors import BadMessage
+from piwheels.core.diagnosis import Diagnosis
+from piwheels.core.errors import BadMessage, Refused
 from piwheels.core.protocols import (
+    AskWhy,
     BuildOutcome,
     CommandReport,
+    FailureCount,
+    FailuresAsked,
+    Job,
     Lane,
     Output,
     Position,
     Rejection,
+    RetryAsked,
     SlaveEvent,
     TargetState,
+    Why,
+    WhyAnswer,
 )
 from piwheels.core.states import MasterInfo, MasterStats
 from piwheels.core.targets import Target, family
@@ -38,7 +47,7 @@ if TYPE_CHECKING:
 
     from piwheels.console.simulate.boards import Board
     from piwheels.console.simulate.inventory import Project
-    from piwheels.core.protocols import Job
+    from piwheels.core.protocols import WhyState
     from piwheels.core.states import Transition
 
     #: The events that consoles receive.
@@ -53,6 +62,12 @@ OUTPUT_EVERY: Final = timedelta(seconds=2)
 RELEASE_EVERY: Final = 20
 #: The longest tail of a running build's log, in characters.
 TAIL: Final = 2**16
+#: The requests that :meth:`World.answer` answers.
+ANSWERED: Final = (
+    "FIGURES", "QUEUE", "BUILDS", "HOSTS", "TARGETS", "POSITION", "FAILURES", "FAILED", "RETRY",
+    "FIRST", "WHY",
+)  # fmt: skip
+_PROJECTS: Final = {project.name: project for project in PROJECTS}
 
 
 class World:
@@ -268,7 +283,10 @@ class World:
         outcome = BuildOutcome(
             None if skipped else work.number, slave.number, info.label, *work.job, info.native_abi,
             result, min(now, work.until) - work.since, 0 if skipped else len(work.files), now,
+            platform=family(info.native_platform),
         )  # fmt: skip
+        if result == "failed":
+            outcome = self._diagnosed(outcome, work.number, now)
         self._send_output(slave.number, now, last=True)
         slave.work = None
         if not skipped:
@@ -278,6 +296,15 @@ class World:
             self._events.append(outcome)
         self._reply(slave, now, "DONE")
         self._at(now, self.random.uniform(1, 3), self._ask, slave)
+
+    def _diagnosed(self, outcome: BuildOutcome, number: int, now: datetime) -> BuildOutcome:
+        """Return the outcome of a failed build with its diagnosis, and with what follows."""
+        found = diagnosis_of(number)
+        counts = found.about.fault != "farm"
+        return outcome._replace(
+            reason=found.reason, subject=found.subject, cause=found.cause, counts=counts,
+            retry_at=None if counts else now + timedelta(minutes=10),
+        )  # fmt: skip
 
     def _fall_silent(self, slave: Slave, now: datetime) -> None:
         slave.vanishes_at = None
@@ -358,7 +385,7 @@ class World:
         return None if slave is None else list(slave.history)
 
     def answer(self, msg: str, data: Any) -> Any:
-        """Return the answer to a request that only asks about the farm as it is."""
+        """Return the answer to a request about the farm as it is, or about its queue."""
         match msg:
             case "FIGURES":
                 return list(self.stats)
@@ -366,6 +393,17 @@ class World:
                 return self._queues.heads(min(data, 1000))
             case "BUILDS":
                 return list(reversed(self.builds))[:data]
+            case "WHY":
+                return self.why(data)
+            case "FAILURES":
+                return self.failures()
+            case "FAILED":
+                return self.failed(data)[:200]
+            case "RETRY":
+                return self.retry(data)
+            case "FIRST":
+                self.put_first(data)
+                return NoData
             case "HOSTS":
                 return self.lanes(data)
             case "TARGETS":
@@ -373,6 +411,37 @@ class World:
             case "POSITION":
                 return self.position(data)
         raise BadMessage(f"{msg} has no handler")
+
+    def failures(self) -> list[FailureCount]:
+        """Return how many builds have failed, by reason and subject, most first."""
+        rows: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        for one in self.builds:
+            if one.result == "failed":
+                rows[one.reason, one.subject].append(one.package)
+        counts = [FailureCount(*key, len(each), len(set(each))) for key, each in rows.items()]
+        return sorted(counts, key=lambda count: -count.builds)
+
+    def failed(self, what: Job | FailuresAsked) -> list[BuildOutcome]:
+        """Return the failed builds of a version, or those with a reason, newest first."""
+        if isinstance(what, FailuresAsked):
+            found = [one for one in self.builds if (one.reason, one.subject) == what[1:]]
+        else:
+            found = [one for one in self.builds if (one.package, one.version) == what]
+        return [one for one in reversed(found) if one.result == "failed"]
+
+    def retry(self, what: Job | RetryAsked) -> int:
+        """Put failed builds into the queue again, or only count them; return their number."""
+        chosen = self.failed(what.failures if isinstance(what, RetryAsked) else what)
+        if not (isinstance(what, RetryAsked) and what.preview):
+            for one in chosen:
+                self.builds.remove(one)
+                self._queues.put_back(one.abi, _PROJECTS[one.package], one.version)
+        return len(chosen)
+
+    def put_first(self, job: Job) -> None:
+        """Move a version to the head of its queues. Raises ``Refused`` if it does not wait."""
+        if not self._queues.put_first(job):
+            raise Refused("FIRST", f"{' '.join(job)} does not wait")
 
     def lanes(self, after: int) -> list[Lane]:
         """Return the slaves with numbers above *after* that are lanes of hosts."""
@@ -411,6 +480,28 @@ class World:
             for target in sorted(self._offered())
             if places[target.abi]
         ]
+
+    def why(self, asked: AskWhy) -> WhyAnswer:
+        """Return for each target whether there is a wheel of a version, or why there is none."""
+        builds = [one for one in self.builds if one.package == asked.package]
+        versions = [asked.version] if asked.version else sorted({one.version for one in builds})
+        lines = []
+        for version in versions[:20]:
+            places = self._queues.find(Job(asked.package, version))
+            last = {one.abi: one for one in builds if one.version == version}
+            for target in sorted(self._offered()):
+                build, place = last.get(target.abi), places[target.abi]
+                state: WhyState = "waiting"
+                text, number = f"waiting, place {place:,}" if place else "waiting", 0
+                if build is not None:
+                    number = build.build_id or 0
+                    state, text = "built", "built"
+                    if build.result == "failed":
+                        state = "failed" if build.counts else "put-off"
+                        text = Diagnosis(build.reason, build.subject).sentence
+                detail = "" if build is None else build.cause
+                lines.append(Why(version, *target, state, text, detail, number))
+        return WhyAnswer(lines, max(0, len(versions) - 20))
 
     def watch(self, number: int, now: datetime) -> Output | None:
         """Follow the log of a slave's builds; return the log so far."""

@@ -24,6 +24,7 @@ from piwheels.console.ui.palette import ConsoleCommands, Palette, entries, find_
 from piwheels.console.ui.prefs import Prefs
 from piwheels.console.ui.screens.base import Dialog, FarmScreen
 from piwheels.console.ui.screens.events import EventsScreen
+from piwheels.console.ui.screens.failures import FailuresScreen
 from piwheels.console.ui.screens.fleet import FleetScreen
 from piwheels.console.ui.screens.heat import HeatScreen
 from piwheels.console.ui.screens.help import HelpScreen, help_lines
@@ -37,7 +38,6 @@ from piwheels.console.ui.screens.why import WhyScreen
 from piwheels.console.ui.theme import next_theme, suitable
 from piwheels.console.ui.widgets.line_list import TonedApp
 from piwheels.core.clock import SYSTEM
-from piwheels.core.protocols import Job
 from piwheels.core.words import counted
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ _SCREENS: Final[dict[str, type[FarmScreen]]] = {
 }
 
 
-_STYLES: Final = ("app", "slave", "log", "targets", *_SCREENS)
+_STYLES: Final = ("app", "slave", "log", "targets", "failures", *_SCREENS)
 
 
 class ConsoleApp(TonedApp, inherit_bindings=False):
@@ -426,13 +426,18 @@ class ConsoleApp(TonedApp, inherit_bindings=False):
         if not isinstance(self.screen, TargetsScreen):
             self.push_screen(TargetsScreen())
 
+    def action_failures(self) -> None:
+        """Open the screen of the failures."""
+        if not isinstance(self.screen, FailuresScreen):
+            self.push_screen(FailuresScreen())
+
     def open_why(self, package: str, version: str = "") -> None:
-        """Show why a version waits (``""``: the one of *package* that the console knows of)."""
-        version = version or self.session.version_of(package)
-        if package and version:
-            self.push_screen(WhyScreen(self.session, Job(package, version)))
+        """Show why there is no wheel of a version (``""``: of any) of *package*."""
+        if package:
+            known = self.session.version_of(package)
+            self.push_screen(WhyScreen(self.session, package, version, known))
         else:
-            self.flash("name a version: :why NAME VERSION", error=True)
+            self.flash("name a package: :why NAME [VERSION]", error=True)
 
     def open_log(self, slave_id: int, build: PastBuild | None = None) -> None:
         """Open the log of *build*, by default of the slave's running build."""

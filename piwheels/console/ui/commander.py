@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.console.model.commands import Batch, Verb
 from piwheels.console.model.link import LinkState
 from piwheels.console.text import short_span
-from piwheels.console.ui.screens.confirm import ConfirmScreen, plan
+from piwheels.console.ui.screens.confirm import ConfirmScreen, QuestionScreen, plan
 from piwheels.console.ui.screens.menu import MenuScreen
 from piwheels.console.ui.verbs import ACTIONS, Targets, confirm_level, explain, select_targets
 from piwheels.core.clock import SYSTEM
+from piwheels.core.protocols import Job, RetryAsked
+from piwheels.core.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from piwheels.console.tickets import Then
     from piwheels.console.ui.host import CommandHost
+    from piwheels.core.protocols import FailuresAsked
 
 #: How long keys are ignored after a confirmation, in seconds: they were meant for the dialog.
 _IGNORE_KEYS: Final = 0.3
@@ -61,6 +65,58 @@ class Commander:
         hidden, name = console.hidden(to.ids or ()), console.farm_name()
         asked = plan(session, verb, to, level=level, farm_name=name, hidden=hidden)
         console.open_dialog(ConfirmScreen(asked), lambda answer: self._answered(verb, answer))
+
+    def retry(self, package: str, version: str) -> None:
+        """Have the failed builds of a version repeated."""
+        about = f"{package} {version}"
+
+        def then(count: int | None, why: str) -> None:
+            if count:
+                self._console.flash(f"{about} is tried again")
+            else:
+                self._console.flash(why or f"no build of {about} has failed", error=True)
+
+        self._change("RETRY", Job(package, version), then, about)
+
+    def retry_failures(self, failures: FailuresAsked, about: str) -> None:
+        """Have all *failures* repeated, after a confirmation with their number."""
+
+        def repeated(count: int | None, why: str) -> None:
+            done = f"{counted(count or 0, 'build')} in the queue again: {about}"
+            self._console.flash(why or done, error=bool(why))
+
+        def answered(answer: bool | None) -> None:
+            if answer:
+                self._keys_ignored_until = SYSTEM.monotonic() + _IGNORE_KEYS
+                self._change("RETRY", RetryAsked(failures, preview=False), repeated, about)
+
+        def found(count: int | None, why: str) -> None:
+            if not count:
+                self._console.flash(why or f"nothing to try again: {about}", error=True)
+                return
+            builds = counted(count, "failed build")
+            lines = [
+                f"{about}, in the last {counted(failures.days, 'day')}.",
+                f"Puts {builds} back into the queue.",
+                "Earlier attempts and their logs are forgotten.",
+            ]
+            dialog = QuestionScreen(f"Try {builds} again", lines)
+            self._console.open_dialog(dialog, answered)
+
+        self._change("RETRY", RetryAsked(failures, preview=True), found)
+
+    def put_first(self, package: str, version: str) -> None:
+        """Have a version built before others."""
+        about = f"{package} {version}"
+
+        def then(_: object, why: str) -> None:
+            self._console.flash(why or f"{about} is the next", error=bool(why))
+
+        self._change("FIRST", Job(package, version), then, about)
+
+    def _change(self, msg: str, data: Any, then: Then, about: str = "") -> None:
+        if why := self._session.change(msg, data, then, about):
+            self._console.flash(why, error=True)
 
     def open_menu(self, slaves: Sequence[int]) -> None:
         """Offer all verbs for *slaves*."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from piwheels.console.model.slave import PastBuild, State
     from piwheels.console.session import Session
     from piwheels.console.ui.prefs import Prefs
+    from piwheels.core.protocols import FailuresAsked
 
 T = TypeVar("T")
 
@@ -29,6 +30,15 @@ class Commands(Protocol):
 
     def give(self, verb: Verb, slaves: Sequence[int] | None) -> None:
         """Give a command to *slaves* (``None``: the whole farm)."""
+
+    def retry(self, package: str, version: str) -> None:
+        """Have the failed builds of a version repeated."""
+
+    def retry_failures(self, failures: FailuresAsked, about: str) -> None:
+        """Have all *failures* repeated, after a confirmation."""
+
+    def put_first(self, package: str, version: str) -> None:
+        """Have a version built before others."""
 
     def open_menu(self, slaves: Sequence[int]) -> None:
         """Offer all verbs for *slaves*."""
@@ -91,7 +101,7 @@ class Host(Protocol):
         """Open the log of *build*, by default of the slave's running build."""
 
     def open_why(self, package: str, version: str = "") -> None:
-        """Show why a version waits (``""``: the one of *package* that the console knows of)."""
+        """Show why there is no wheel of a version (``""``: of any) of *package*."""
 
     def open_fleet(self, filter_text: str) -> None:
         """Show the slaves that match a filter."""
@@ -141,6 +151,9 @@ class CommandHost(Host, Protocol):
 
     def use_rate(self, rate: float) -> None:
         """Refresh *rate* times per second."""
+
+    def action_failures(self) -> None:
+        """Open the screen of the failures."""
 
     def action_targets(self) -> None:
         """Open the screen of the targets."""

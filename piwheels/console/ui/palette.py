@@ -92,16 +92,29 @@ def _why(console: CommandHost, text: str) -> None:
     console.open_why(package, version.strip())
 
 
+def _of_version(console: CommandHost, give: Callable[[str, str], object], text: str) -> None:
+    package, _, version = text.partition(" ")
+    if version.strip():
+        give(package, version.strip())
+    else:
+        console.flash("name a package and a version", error=True)
+
+
 _PLACES: Final = (
     Entry("fleet", "all slaves, or those of a filter", lambda it, to: it.open_fleet(to), "WHAT"),
     Entry("slave", "a slave by its number or label", _slave, "ID"),
     Entry("group", "by abi, rack or os; without: slaves", lambda it, by: it.group(by), "BY"),
     Entry("targets", "the queue of each target", lambda it, _: it.action_targets()),
-    Entry("why", "why a version is where it is in the queues", _why, "NAME VERSION"),
+    Entry("failures", "what has failed, and why", lambda it, _: it.action_failures()),
+    Entry("why", "why there is no wheel for a target", _why, "NAME VERSION"),
     Entry("commands", "all commands and their outcomes", lambda it, _: it.action_commands()),
     Entry("help", "keys and symbols", lambda it, _: it.action_help()),
 )  # fmt: skip
 _OTHERS: Final = (
+    Entry("retry", "try the failed builds of a version again",
+          lambda it, what: _of_version(it, it.commands.retry, what), "NAME VERSION"),
+    Entry("first", "build a version before others",
+          lambda it, what: _of_version(it, it.commands.put_first, what), "NAME VERSION"),
     Entry("save", "the table, as CSV or .jsonl", lambda it, name: it.save(name), "FILE"),
     Entry("keep", "the fleet's filter, as @NAME", settings.keep_filter, "NAME"),
     Entry("forget", "a saved filter", settings.forget_filter, "NAME"),

@@ -257,7 +257,7 @@ class _Sockets:
                 ticket = outgoing.ticket.to_bytes(TICKET, "big")
                 each.send_multipart([ticket, codec.dumps(outgoing.msg, data)], zmq.DONTWAIT)
                 self._asked[outgoing.ticket] = outgoing.msg
-        except Unavailable as exc:
+        except (Unavailable, BadMessage) as exc:  # an operator may type any name
             self._put(Unsent(outgoing.ticket, str(exc)))
         else:
             self._put(Sent(outgoing.ticket))

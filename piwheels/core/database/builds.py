@@ -11,7 +11,6 @@ from piwheels.core.database.recipes import readable
 from piwheels.core.database.rows import (
     BuildRow,
     EndedBuild,
-    FailedBuild,
     Lease,
     PlaceRow,
     PositionRow,
@@ -207,10 +206,10 @@ class Builds(Client):
 
     def get_failures(
         self, reason: str, subject: str | None, since: datetime, limit: int = 100
-    ) -> list[FailedBuild]:
-        """Return the failures of :meth:`count_reason`, newest first."""
+    ) -> list[EndedBuild]:
+        """Return the builds of :meth:`count_reason`, newest first."""
         rows = self._rows("get_failures", *_of_reason(reason, subject), since, limit)
-        return [FailedBuild(*row) for row in rows]
+        return [EndedBuild(*row) for row in rows]
 
     def retry_reason(self, reason: str, subject: str | None, since: datetime) -> list[str]:
         """Have the failures of :meth:`count_reason` built again, with all attempts before them.

@@ -190,18 +190,6 @@ class ReasonCount(NamedTuple):
     packages: int
 
 
-class FailedBuild(NamedTuple):
-    """A failure that stands, and its *cause*: the decisive line of its log."""
-
-    build_id: int
-    package: str
-    version: str
-    platform: str
-    abi_tag: str
-    built_at: datetime
-    cause: str
-
-
 class StandingFailure(NamedTuple):
     """A failure that stands, of a build with *recipe*.
 

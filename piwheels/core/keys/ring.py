@@ -38,7 +38,7 @@ class Role(StrEnum):
 
     SLAVE = "slave"  #: build
     VIEW = "view"  #: see the state of the farm
-    OPERATE = "operate"  #: the same, and command slaves
+    OPERATE = "operate"  #: the same, and command slaves and the queue
     ADMINISTER = "administer"  #: the same, stop the master, and use the admin tools
     LOG = "log"  #: send the access log
     JOIN = "join"  #: enrol another key, once: an invitation

@@ -45,6 +45,8 @@ _DAY: Final = timedelta(days=1)
 _AS_RELEASED: Final = "as released", Recipe(release_plus=_DAY)
 #: Older versions of the tools that broke the most sources, in the order in which they are tried.
 _OLDER: Final = ("cython<3", "setuptools<81", "setuptools<66", "setuptools<58")
+#: Has PyO3 use the stable ABI of a Python that is newer than it.
+_PYO3: Final = Recipe(environment={"PYO3_USE_ABI3_FORWARD_COMPATIBILITY": "1"})
 #: The failures that older tools may cure, although nothing in the log says so.
 _SUSPECTS: Final = frozenset(
     {
@@ -196,6 +198,8 @@ def _cures(diagnosis: Diagnosis, recipe: Recipe, place: Place) -> Iterator[tuple
         yield f"requires {subject}", Recipe(requires=(subject,))
     if reason == "tools-too-new" and "<" in subject:
         yield subject, Recipe(constraints=(subject,))
+    if reason == "python-too-new" and subject.startswith("PyO3 "):
+        yield "PyO3", _PYO3
     if reason in _SUSPECTS or misled:
         yield _AS_RELEASED
     if reason == "tools-too-new" or misled:

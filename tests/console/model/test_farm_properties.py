@@ -36,7 +36,8 @@ SLAVE_EVENTS = st.sampled_from(list(DATA)).flatmap(
 OUTCOMES = st.builds(
     BuildOutcome, st.none() | st.integers(1, 9), st.integers(0, 4), TEXTS, TEXTS,
     st.sampled_from(["1", "2"]), ABIS, st.sampled_from(["ok", "failed", "skipped"]), SPANS,
-    COUNTS, TIMES,
+    COUNTS, TIMES, reason=st.sampled_from(["", "disk-full", "new class"]), subject=TEXTS,
+    cause=TEXTS, retry_at=st.none() | TIMES,
 )  # fmt: skip
 MASTER_STATS = st.builds(
     MasterStats, TIMES, COUNTS, PENDING, SPANS, COUNTS, PENDING, *[COUNTS] * 11, FLOATS, FLOATS

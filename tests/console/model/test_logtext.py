@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from piwheels.console.model.logtext import LONGEST, Grade, Line, LogText, hits, places, read_line
+from piwheels.console.model.logtext import (
+    LONGEST,
+    Grade,
+    Line,
+    LogText,
+    find_cause,
+    hits,
+    places,
+    read_line,
+)
 from piwheels.console.text import MARK
 
 
@@ -220,3 +229,13 @@ def test_an_endless_log_keeps_its_newest_lines(monkeypatch):
     assert 5 <= len(log.lines) <= 10
     assert sum(log.counts.values()) == len(log.lines)
     assert log.counts[Grade.GAP] == 1
+
+
+def test_the_cause_of_a_failure_is_found():
+    log = log_of("one\n  \u2502 a.c:1: error:\tno  ssl.h \ntwo\na.c:1: error: no ssl.h\n")
+    assert list(find_cause(log.lines, "a.c:1: error: no ssl.h")) == [1, 3]
+    assert list(find_cause(log.lines, "a.c:1: error: no ssl.h", 2)) == [3]
+    assert list(find_cause(log.lines, "")) == list(find_cause(log.lines, " ")) == []
+    assert list(find_cause(log.lines, "another")) == []
+    long = "word " * 2000
+    assert list(find_cause(log_of(f"x\n{long}\n").lines, f"{long[:8000]}\u2026")) == [1]

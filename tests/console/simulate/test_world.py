@@ -15,11 +15,14 @@ from piwheels.console.simulate.server import NAMES
 from piwheels.console.simulate.world import KEPT_STATS, REPLAYED, World
 from piwheels.core import codec
 from piwheels.core.codec import NoData
-from piwheels.core.errors import BadMessage
+from piwheels.core.errors import BadMessage, Refused
 from piwheels.core.protocols import (
     BuildOutcome,
     CommandReport,
+    FailuresAsked,
+    Job,
     Output,
+    RetryAsked,
     SlaveEvent,
     console,
     monitor_stats,
@@ -300,6 +303,36 @@ def test_the_lanes_of_a_host_build_for_several_targets_and_share_its_machine():
     assert max(Counter(number for number, _ in targets).values()) > 1
     first, *others = (world.slaves[one.slave_id] for one in lanes if one.host == lanes[0].host)
     assert {slave.stats(now) for slave in others} == {first.stats(now)}
+
+
+def test_failures_are_counted_and_tried_again():
+    world = World(30, 3, NOW - timedelta(hours=6))
+    world.live_until(NOW)
+    counts = world.answer("FAILURES", 7)
+    failed = [one for one in world.builds if one.result == "failed"]
+    assert sum(one.builds for one in counts) == len(failed) > 5
+    assert {one.counts for one in failed} == {True, False}
+    assert all(one.cause in world.log(one.build_id) for one in failed)
+    chosen = FailuresAsked(7, *counts[0][:2])
+    builds = world.answer("FAILED", chosen)
+    assert len(builds) == counts[0].builds == world.answer("RETRY", RetryAsked(chosen, True))
+    before = world.answer("QUEUE", 1)
+    assert world.answer("RETRY", RetryAsked(chosen, False)) == len(builds)
+    after = world.answer("QUEUE", 1)
+    assert sum(one.pending for one in after) - sum(one.pending for one in before) == len(builds)
+    assert world.answer("FAILED", chosen) == []
+    assert world.answer("RETRY", Job(failed[-1].package, "none")) == 0
+
+
+def test_a_version_is_put_first():
+    world = World(4, 1, NOW)
+    live(world, 60)
+    head = next(head for head in world.answer("QUEUE", 9) if len(head.first) > 4)
+    world.answer("FIRST", head.first[4])
+    after = {one.abi: one for one in world.answer("QUEUE", 1)}
+    assert after[head.abi].first == [head.first[4]]
+    with pytest.raises(Refused, match="does not wait"):
+        world.answer("FIRST", Job("nothing", "1.0"))
 
 
 def test_targets_and_positions_are_those_of_the_queues():

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from datetime import timedelta
 from random import Random
 
@@ -11,11 +12,12 @@ from console_stage import NOW, ScriptedMaster, Stage, slave_info, until
 from piwheels.console.model import events
 from piwheels.console.model.commands import Verb
 from piwheels.console.session import Session
-from piwheels.console.simulate.world import World
+from piwheels.console.simulate.world import ANSWERED, World
 from piwheels.console.text import spark
 from piwheels.console.ui.app import ConsoleApp
 from piwheels.console.ui.screens.help import HelpScreen
 from piwheels.core.codec import NoData
+from piwheels.core.errors import Refused
 from piwheels.core.protocols import SlaveEvent, Welcome
 
 VERBS = {"SLEEP": Verb.PAUSE, "WAKE": Verb.RESUME, "SKIP": Verb.SKIP, "KILL": Verb.KILL}
@@ -52,8 +54,10 @@ class SimulatedMaster(ScriptedMaster):
                 return Welcome(1, self.info, world.paused), ""
             case "SLAVES":
                 return world.replay(data, 500, self.now), ""
-            case "FIGURES" | "QUEUE" | "BUILDS" | "HOSTS" | "TARGETS" | "POSITION":
-                return world.answer(msg, data), ""
+            case _ if msg in ANSWERED:
+                with suppress(Refused):
+                    return world.answer(msg, data), ""
+                return None, "refused"
             case "WATCH":
                 if (said := world.watch(data, self.now)) is not None:
                     self.say(said)

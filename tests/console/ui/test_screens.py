@@ -13,7 +13,17 @@ from piwheels.console.model.journal import Journal, Kind
 from piwheels.console.ui.app import ConsoleApp
 from piwheels.console.ui.screens.base import Dialog, FarmScreen
 from piwheels.console.ui.screens.timetravel import TimeBar
-from piwheels.core.protocols import BuildOutcome, Job, Position, QueueHead, SlaveEvent, TargetState
+from piwheels.core.codec import NoData
+from piwheels.core.protocols import (
+    BuildOutcome,
+    Job,
+    Position,
+    QueueHead,
+    SlaveEvent,
+    TargetState,
+    Why,
+    WhyAnswer,
+)
 from piwheels.core.states import MasterStats
 
 SIZES = [(80, 24), (120, 40), (200, 50)]
@@ -275,10 +285,18 @@ PLACES = [
 ]
 
 
+CAUSE = "a.c:1:10: fatal error: xml.h: No such file or directory"
+ANSWERS = [
+    Why("6.0.2", "linux_armv7l", "cp311", "waiting", "waiting, 12th of 430 in the queue"),
+    Why("6.0.2", "linux_x86_64", "cp313", "failed", "failed: install xml.h", CAUSE, 7),
+    Why("6.0.2", "linux_x86_64", "cp39", "built", "built: lxml-6.0.2-cp39-abi3-any.whl"),
+]
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_why_a_version_waits(snapshot, size):
     stage = queue_stage()
-    stage.master.answers["POSITION"] = PLACES
+    stage.master.answers |= {"POSITION": PLACES, "WHY": WhyAnswer(ANSWERS, 0)}
 
     async def story(app, pilot, _calls):
         await pilot.press("colon", *"why", "space", *"lxml", "space", *"6", "full_stop", *"0")
@@ -286,11 +304,15 @@ def test_why_a_version_waits(snapshot, size):
         await until(pilot, lambda: isinstance(app.screen, Dialog))
         app.session.pump(app.now())
         await pilot.pause()
-        assert stage.master.asked[-1] == ("POSITION", ("lxml", "6.0.2"))
+        assert stage.master.asked[-2:] == [
+            ("WHY", ("lxml", "6.0.2")), ("POSITION", ("lxml", "6.0.2")),
+        ]  # fmt: skip
         first = body(app, "#why", "#why")
         await pilot.press("down")
         await pilot.pause()
-        assert "has waited since 13:00" in body(app, "#why", "#why")
+        second = body(app, "#why", "#why")
+        assert "has waited since 13:00" in second
+        assert "xml.h: No such file" in second
         assert first == snapshot
         await pilot.press("escape")
         assert not isinstance(app.screen, Dialog)
@@ -300,6 +322,7 @@ def test_why_a_version_waits(snapshot, size):
 
 def test_a_row_of_the_queue_is_explained():
     stage = queue_stage()
+    stage.master.answers["WHY"] = WhyAnswer([], 0)
 
     async def story(app, pilot, _calls):
         app.screen.action_sort()  # cp311 first
@@ -322,9 +345,9 @@ def test_a_row_of_the_queue_is_explained():
 @pytest.mark.parametrize(
     ("level", "typed", "what"),
     [
-        (1, "why nothing", "name a version: :why NAME VERSION"),
-        (1, "why", "name a version: :why NAME VERSION"),
+        (1, "why", "name a package: :why NAME [VERSION]"),
         (0, "why lxml 1.0", ""),
+        (0, "why nothing", ""),
     ],
 )
 def test_a_version_that_cannot_be_explained(level, typed, what):
@@ -336,6 +359,58 @@ def test_a_version_that_cannot_be_explained(level, typed, what):
             assert "only an attached level-1 master knows" in body(app, "#why", "#why")
 
     play(make_stage(level=level), "queue", story)
+
+
+def test_versions_of_the_queue_screen_are_put_first_and_tried_again():
+    stage = queue_stage()
+    stage.master.answers |= {"FIRST": NoData, "RETRY": 0}
+    about = {"reason": "disk-full", "counts": False, "recipe": "with cython<3"}
+    stage.session.recent = [stage.session.recent[1]._replace(**about)]
+
+    async def story(app, pilot, _calls):
+        app.screen.action_sort()  # cp311 first
+        await pilot.press("g", "f")
+        assert stage.master.asked[-1] == ("FIRST", ("scipy", "1.16.2"))
+        await pilot.press("r")
+        assert app.message == ("choose a failed build to try it again", True)
+        await pilot.press("tab", "tab", "tab")  # to the newest builds
+        await settled(app, pilot)
+        await settled(app, pilot)
+        shown = body(app, "#causes", "#lists")
+        assert "put off" in shown
+        assert "disk full" in shown
+        assert "with cython<3" in shown
+        await pilot.press("r")
+        assert stage.master.asked[-1] == ("RETRY", ("lxml", "6.0.2"))
+        app.session.pump(app.now())
+        assert app.message == ("no build of lxml 6.0.2 has failed", True)
+
+    play(stage, "queue", story)
+
+
+@pytest.mark.parametrize(
+    ("why", "shown"),
+    [
+        ("not understood: unknown message", "place 12 of 430"),
+        ("the farm does not know lxml", "the farm does not know lxml"),
+    ],
+)
+def test_a_master_that_does_not_say_why(why, shown):
+    stage = queue_stage()
+    places = PLACES if why.startswith("not") else []
+    answer = stage.master._answer
+    stage.master._answer = lambda msg, data: (
+        (None, why) if msg == "WHY" else (places, "") if msg == "POSITION" else answer(msg, data)
+    )
+
+    async def story(app, pilot, _calls):
+        app.run_command("why lxml 6.0.2")
+        await until(pilot, lambda: "POSITION" in {msg for msg, _ in stage.master.asked})
+        app.session.pump(app.now())
+        await pilot.pause()
+        assert shown in body(app, "#why", "#why")
+
+    play(stage, "queue", story)
 
 
 # Events -------------------------------------------------------------------------------------------

@@ -62,8 +62,11 @@ def test_failures_are_counted_by_reason_and_subject(farm):
     assert farm.count_reasons(datetime.now(UTC) + timedelta(hours=1)) == []
     assert [farm.count_reason("missing-header", each, EVER) for each in ("ssl.h", None)] == [3, 4]
     newest = farm.get_failures("missing-header", "ssl.h", EVER, 1)
-    assert [each[1:5] for each in newest] == [("bar", "1.0", PLATFORM, "cp39")]
+    assert [(each.package, each.version, each.platform) for each in newest] == [
+        ("bar", "1.0", PLATFORM)
+    ]
     assert newest[0].cause == HEADER.cause
+    assert newest[0] == next(b for b in farm.get_recent_builds() if b[0] == newest[0].build_id)
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,10 @@ def test_tools_become_older_step_by_step_each_once():
     ("diagnosis", "recipe"),
     [
         (Diagnosis("dependency-undeclared", "numpy"), Recipe(requires=("numpy",))),
+        (
+            Diagnosis("python-too-new", "PyO3 supports 3.10 at most"),
+            Recipe(environment={"PYO3_USE_ABI3_FORWARD_COMPATIBILITY": "1"}),
+        ),
         (Diagnosis("setup-error", "KeyError"), Recipe(release_plus=timedelta(days=1))),
         (Diagnosis("compile-error"), Recipe(release_plus=timedelta(days=1))),
     ],

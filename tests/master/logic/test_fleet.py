@@ -12,6 +12,7 @@ from piwheels.core.clock import Clock
 from piwheels.core.codec import NoData
 from piwheels.core.conversations import slave_conversation
 from piwheels.core.database.rows import Published
+from piwheels.core.diagnosis import last_reason
 from piwheels.core.errors import BadMessage, BadWheel, DatabaseError, Refused
 from piwheels.core.protocols import (
     LEVEL_1_ID,
@@ -19,7 +20,6 @@ from piwheels.core.protocols import (
     SlaveOutput,
     slave_driver,
 )
-from piwheels.core.reasons import last_reason
 from piwheels.core.states import (
     HISTORY,
     MAX_FETCHES,

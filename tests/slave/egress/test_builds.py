@@ -18,7 +18,7 @@ import upstream
 from build_network import Service
 from helpers import BACKEND, PROJECT, patience, write_sdist
 from hostile import inside, network
-from piwheels.core.faults import slave_fault
+from piwheels.core.diagnosis import diagnose
 from piwheels.core.host.processes import build_environment
 from piwheels.core.protocols import slave_driver
 from piwheels.slave.builder import Builder
@@ -162,7 +162,7 @@ def test_a_build_that_is_stopped_while_it_fetches_is_no_fault_of_the_network(
     assert not builder.status
     assert "its time-out" in builder.output
     assert "cannot reach" not in builder.output
-    assert slave_fault(builder.output) is None
+    assert diagnose(builder.output, builder.ending).reason == "time-out"
 
 
 # Attacks ------------------------------------------------------------------------------------------

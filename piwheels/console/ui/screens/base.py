@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from textual.widget import Widget
 
     from piwheels.console.model.farm import Changes
+    from piwheels.console.model.slave import PastBuild
 
 T = TypeVar("T")
 #: Below this size only the status line and the body are shown.
@@ -67,9 +68,11 @@ class FarmScreen(Hosted, Screen[None]):
         ),
         Binding("y", "yank", "copy the label", show=False, id="frame.yank"),
         Binding("Y", "yank_row", "copy the row as JSON", show=False, id="frame.yank-row"),
+        Binding("r", "retry", "try again", show=False, id="frame.retry",
+                tooltip="try the failed build at the cursor again"),
         Binding("ctrl+s", "save", "save the table", show=False, id="frame.save"),
         Binding("t", "time", "move in time (recordings)", show=False, id="frame.time"),
-    ]
+    ]  # fmt: skip
 
     def __init__(self) -> None:
         super().__init__()
@@ -152,6 +155,10 @@ class FarmScreen(Hosted, Screen[None]):
         """Return the slaves that a verb applies to: the marked ones, or the one at the cursor."""
         return []
 
+    def chosen_build(self) -> PastBuild | None:
+        """Return the build at the cursor, if that has ended."""
+        return None
+
     def hidden(self, slaves: Sequence[int]) -> int:
         """Return how many of the chosen *slaves* the screen hides."""
         return 0
@@ -229,6 +236,14 @@ class FarmScreen(Hosted, Screen[None]):
     def action_menu(self) -> None:
         """Open the menu of verbs."""
         self.console.commands.open_menu(self.targets())
+
+    def action_retry(self) -> None:
+        """Have the failed build at the cursor repeated."""
+        build = self.chosen_build()
+        if build is not None and build.result == "failed":
+            self.console.commands.retry(build.package, build.version)
+        else:
+            self.console.flash("choose a failed build to try it again", error=True)
 
     def action_save(self) -> None:
         """Save the table."""

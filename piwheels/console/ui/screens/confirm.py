@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 from textual import on
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical
+from textual.content import Content
 from textual.widgets import Button, Input, Static
 
 from piwheels.console.model.commands import Verb
@@ -77,6 +78,35 @@ def still(session: Session, asked: Plan) -> Targets:
         else:
             ids.append(slave_id)
     return Targets(ids, to.excluded)
+
+
+class QuestionScreen(Dialog[bool]):
+    """Asks whether to do *what*; returns the answer."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "dismiss(True)", "Do it", show=False, id="question.yes"),
+        Binding("n,escape,ctrl+c", "dismiss(False)", "Do nothing", show=False, id="question.no"),
+        Binding("left,right", "app.focus_next", show=False),
+    ]
+    AUTO_FOCUS = "#no"
+
+    def __init__(self, what: str, lines: Sequence[str]) -> None:
+        super().__init__()
+        self._what, self._lines = clean(what), lines
+
+    def compose(self) -> ComposeResult:
+        """Yield the question and the buttons."""
+        with Vertical(id="dialog") as box:
+            box.border_title = Content(self._what)
+            yield Static("\n".join(map(clean, self._lines)), id="question", markup=False)
+            with Horizontal(id="answers"):
+                yield Button("Cancel (n)", id="no", compact=True)
+                yield Button(Content(f"{self._what} (y)"), id="yes", compact=True)
+
+    @on(Button.Pressed)
+    def pressed(self, event: Button.Pressed) -> None:
+        """Confirm or cancel."""
+        self.dismiss(event.button.id == "yes")
 
 
 class ConfirmScreen(Dialog[Targets | None]):

@@ -30,7 +30,7 @@ class Kinds(Enum):
 
     ALL = frozenset(Kind)
     CMD = frozenset({Kind.COMMAND, Kind.ACK})
-    BUILD = frozenset({Kind.DONE, Kind.FAIL})
+    BUILD = frozenset({Kind.DONE, Kind.FAIL, Kind.PUT_OFF})
     WARN = frozenset({Kind.WARN, Kind.CRITICAL, Kind.FAIL})
     FARM = frozenset({Kind.JOIN, Kind.LEFT, Kind.MASTER})
     LINK = frozenset({Kind.LINK})
@@ -49,6 +49,7 @@ _TONES: Final[dict[Kind, str]] = {
     Kind.ACK: "tone--accent",
     Kind.DONE: "tone--good",
     Kind.FAIL: "tone--warn",
+    Kind.PUT_OFF: "tone--accent",
     Kind.WARN: "tone--warn",
     Kind.CRITICAL: "tone--bad",
 }

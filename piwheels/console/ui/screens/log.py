@@ -11,9 +11,10 @@ from textual.binding import Binding
 
 from piwheels.console.model.logtext import Grade
 from piwheels.console.text import clean, short_span, size
+from piwheels.console.ui.builds import RESULTS, summary
 from piwheels.console.ui.logfeed import LogFeed, LogSource
 from piwheels.console.ui.screens.base import FarmScreen
-from piwheels.console.ui.screens.slave import RESULTS, neighbour
+from piwheels.console.ui.screens.slave import neighbour
 from piwheels.console.ui.widgets.log_view import LogView
 from piwheels.console.ui.widgets.panel import Panel
 from piwheels.core.words import counted, duration_text
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 #: The width from which the head fits on one line.
 _WIDE: Final = 100
+#: The most lines of the head that say why the build failed.
+_WHY: Final = 4
 
 
 class LogScreen(FarmScreen):
@@ -63,7 +66,8 @@ class LogScreen(FarmScreen):
 
     def on_mount(self) -> None:
         """Start to read."""
-        self._view.folds, self._view.mark = map(self.console.symbol, ("↻", "▌"))
+        view, symbols = self._view, map(self.console.symbol, ("↻", "▌", "»"))
+        view.folds, view.mark, view.points = symbols
         self._open()
         self._view.focus()
 
@@ -126,11 +130,15 @@ class LogScreen(FarmScreen):
         if empty:
             self._nothing.show(self._reason())
         width = self.size.width - 1
+        build = self.feed.build
+        self._view.explain("" if build is None else build.cause)
+        why: list[list[Cell]] = [] if build is None else summary(build, width - 1)
+        why = [[" ", *line] for line in why[: 1 if self.has_class("-short") else _WHY]]
         if self.size.width >= _WIDE:
-            self._head.show([_apart(self._about(), self._how(), width)])
+            self._head.show([_apart(self._about(), self._how(), width), *why])
             self._foot.show([_apart(self._counts(), self._source(), width)])
         else:
-            self._head.show([self._about()])
+            self._head.show([self._about(), *why])
             self._foot.show([_apart(self._counts(), self._how(), width), self._source()])
 
     def _about(self) -> list[Cell]:
@@ -149,7 +157,7 @@ class LogScreen(FarmScreen):
         return cells
 
     def _outcome(self, build: PastBuild) -> Cell:
-        symbol, word, tone = RESULTS[build.result]
+        symbol, word, tone = RESULTS[build.outcome]
         took = f" {short_span(build.duration)}" if build.duration is not None else ""
         files = f" {counted(build.files, 'file')}" if build.files else ""
         when = f"{build.ended.astimezone():%H:%M:%S}"
@@ -226,6 +234,10 @@ class LogScreen(FarmScreen):
     def targets(self) -> list[int]:
         """Return the slave, while it runs the build."""
         return [self.slave_id] if self.feed.source is LogSource.LIVE else []
+
+    def chosen_build(self) -> PastBuild | None:
+        """Return the build whose log this is, if it has ended."""
+        return self.feed.build
 
     def find(self, text: str) -> str:
         """Search for *text*."""

@@ -12,6 +12,7 @@ from textual.containers import Horizontal
 from piwheels.console.model.heat import natural
 from piwheels.console.model.slave import PastBuild
 from piwheels.console.text import clean, number, short_span, spark
+from piwheels.console.ui.builds import explanation
 from piwheels.console.ui.cycle import next_choice
 from piwheels.console.ui.screens.base import FarmScreen
 from piwheels.console.ui.widgets.line_list import Column, LineList
@@ -41,7 +42,12 @@ _SORTS: Final[dict[str, Callable[[AbiQueue], object]]] = {
     "pending": lambda queue: -queue.pending,
     "eta": lambda queue: -_hours(queue),
 }
-_TONES: Final = {"ok": "tone--good", "failed": "tone--warn", "skipped": "tone--dim"}
+_TONES: Final = {
+    "ok": "tone--good",
+    "failed": "tone--warn",
+    "put off": "tone--accent",
+    "skipped": "tone--dim",
+}
 
 #: The most causes of failures that are shown.
 _CAUSES: Final = 3
@@ -54,8 +60,12 @@ class QueueScreen(FarmScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("o", "sort", "sort", id="queue.sort", tooltip="sort by the next column"),
         Binding("T", "app.targets", "the queue of each target", show=False, id="queue.targets"),
+        Binding("F", "app.failures", "failures", show=False, id="queue.failures",
+                tooltip="what has failed, and why"),
+        Binding("f", "first", "first", show=False, id="queue.first",
+                tooltip="build the version at the cursor before others"),
         Binding("e", "why", "explain the place of this version", show=False, id="queue.why"),
-    ]
+    ]  # fmt: skip
 
     def __init__(self) -> None:
         super().__init__()
@@ -103,7 +113,8 @@ class QueueScreen(FarmScreen):
                 Column("ENDED", 8, lambda build: f"{build.ended.astimezone():%H:%M:%S}", least=46),
                 Column("PACKAGE", 0, lambda build: f"{build.package} {build.version}"),
                 Column("ABI", 6, lambda build: build.abi, least=54),
-                Column("RESULT", 7, lambda b: (b.result or "?", _TONES.get(b.result, ""))),
+                Column("RESULT", 7, lambda b: (b.outcome or "?", _TONES.get(b.outcome, ""))),
+                Column("WHY", 24, lambda build: build.about, least=84),
                 Column("TIME", 6, _took, right=True),
             ),
             lambda build: (build.slave_id, build.package, build.version, build.ended),
@@ -148,9 +159,20 @@ class QueueScreen(FarmScreen):
         width = max(20, self._total.size.width)
         self._total.show(self._totals(queues, width))
         self._forecast.show(_forecast(queues, width - 4, ascii_only=self.console.ascii))
-        causes = farm.causes()[:_CAUSES]
-        self._causes.display = bool(causes) and not self.has_class("-short")
-        self._causes.show([[(cause, "tone--warn")] for cause in causes])
+        self._show_causes()
+
+    @on(LineList.Moved, "#recent")
+    def _show_causes(self) -> None:
+        """Show why the build at the cursor failed, or what fails everywhere."""
+        build = self.chosen_build()
+        if build is not None and build.about:
+            title, lines = "Why it failed", explanation(build, max(20, self.size.width - 6))
+        else:
+            causes = self.session.farm.causes()[:_CAUSES]
+            title, lines = "What fails", [[(cause, "tone--warn")] for cause in causes]
+        self._causes.border_title = title
+        self._causes.display = bool(lines) and not self.has_class("-short")
+        self._causes.show(lines)
 
     def _show_heads(self) -> None:
         chosen = self._abis.item
@@ -206,6 +228,10 @@ class QueueScreen(FarmScreen):
         queue = self._abis.item
         return [slave.id for slave in slaves if queue and slave.abi == queue.abi]
 
+    def chosen_build(self) -> PastBuild | None:
+        """Return the ended build at the cursor."""
+        return self._recent.item if self._recent.has_focus else None
+
     def rows(self) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
         """Return the list that has the focus, or the table of ABIs."""
         lists = (self._longest, self._heads, self._recent)
@@ -227,17 +253,23 @@ class QueueScreen(FarmScreen):
         if (queue := self._abis.item) is not None:
             self.console.open_fleet("" if queue.abi == FIRST.abi else f"abi={queue.abi}")
 
-    def action_why(self) -> None:
-        """Explain the place of the version at the cursor: in its ABI's queue, the first."""
-        job: tuple[str, str] | None = None
+    def _job(self) -> tuple[str, str] | None:
+        """Return the version at the cursor: in its ABI's queue, the first."""
         if self._longest.has_focus and (slave := self._longest.item) is not None:
-            job = slave.job
-        elif self._recent.has_focus and (build := self._recent.item) is not None:
-            job = build.package, build.version
-        else:
-            job = self._heads.item
-        if job is not None:
+            return slave.job
+        if self._recent.has_focus and (build := self._recent.item) is not None:
+            return build.package, build.version
+        return self._heads.item
+
+    def action_why(self) -> None:
+        """Explain the place of the version at the cursor."""
+        if (job := self._job()) is not None:
             self.console.open_why(*job)
+
+    def action_first(self) -> None:
+        """Have the version at the cursor built before others."""
+        if (job := self._job()) is not None:
+            self.console.commands.put_first(*job)
 
     @on(LineList.Opened, "#heads")
     def open_head(self) -> None:

@@ -11,6 +11,7 @@ from textual.content import Content
 
 from piwheels.console.model.slave import State
 from piwheels.console.text import bar, clean, short_span, size
+from piwheels.console.ui.builds import explanation, result_cell
 from piwheels.console.ui.screens.base import FarmScreen
 from piwheels.console.ui.widgets.line_list import Column, LineList
 from piwheels.console.ui.widgets.panel import Panel
@@ -31,13 +32,6 @@ if TYPE_CHECKING:
     from piwheels.console.ui.widgets.line_list import Cell
     from piwheels.core.states import SlaveStats, Transition
 
-#: A build's result: a symbol, a word, a tone.
-RESULTS: Final[dict[str, tuple[str, str, str]]] = {
-    "ok": ("✓", "ok", "tone--good"),
-    "failed": ("✗", "FAILED", "tone--bad"),
-    "skipped": ("·", "skipped", "tone--warn"),
-    "": ("·", "ended", "tone--dim"),
-}
 _WORDS: Final = {
     "FAIL": "tone--warn",
     "DIE": "tone--bad",
@@ -168,7 +162,8 @@ class SlaveScreen(FarmScreen):
         self._builds: LineList[PastBuild] = LineList(
             (
                 Column("package", 0, lambda build: f"{build.package} {build.version}"),
-                Column("result", 7, lambda build: RESULTS[build.result][1:]),
+                Column("result", 7, result_cell),
+                Column("why", 26, lambda build: build.about, least=84),
                 Column("time", 6, _took, right=True),
                 Column("files", 5, lambda build: str(build.files), right=True),
                 Column("ended", 8, lambda build: f"{build.ended.astimezone():%H:%M:%S}", least=56),
@@ -178,6 +173,7 @@ class SlaveScreen(FarmScreen):
             id="builds",
         )
         self._builds.border_title = "Builds here"
+        self._why = Panel("Why it failed", id="why-failed")
 
     def compose_body(self) -> ComposeResult:
         """Yield panels that scroll together."""
@@ -185,6 +181,7 @@ class SlaveScreen(FarmScreen):
             yield Horizontal(self._who, self._now, id="who")
             yield self._sparks
             yield Horizontal(self._timeline, self._history, self._builds, id="lists")
+            yield self._why
 
     def on_mount(self) -> None:
         """Show the slave."""
@@ -238,8 +235,17 @@ class SlaveScreen(FarmScreen):
         self._sparks.show(curves(slave, self.console))
         self._timeline.show(list(reversed(slave.timeline)), follow=self._timeline.at_top)
         self._builds.show(list(reversed(slave.builds)))
+        self._explain()
         if self._history.display:
             self._ask_history()
+
+    @on(LineList.Moved, "#builds")
+    def _explain(self) -> None:
+        """Show why the build at the cursor failed."""
+        build = self._builds.item
+        lines = [] if build is None else explanation(build, max(20, self.size.width - 6))
+        self._why.display = bool(lines) and not self.has_class("-short")
+        self._why.show(lines)
 
     def on_resize(self, event: events.Resize) -> None:
         """Fit the facts to the size."""
@@ -347,6 +353,10 @@ class SlaveScreen(FarmScreen):
         slave = self._find()
         living = slave is not None and self._state(slave) is not State.DEAD
         return [self.slave_id] if living else []
+
+    def chosen_build(self) -> PastBuild | None:
+        """Return the build at the cursor."""
+        return self._builds.item
 
     def rows(self) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
         """Return the builds."""

@@ -148,7 +148,7 @@ def doing(row: Row) -> str:
             return f"{job} ({slave.files})"
         case State.CLEAN if slave.outcome is not None:
             past = slave.outcome
-            return clean(f"{past.package} {past.version} {past.result}".rstrip())
+            return clean(f"{past.package} {past.version} {past.outcome}".rstrip())
         case State.DEAD:
             return f"bye ({job})" if job else "bye"
     return job

@@ -15,7 +15,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from piwheels.console.model.logtext import Grade, Line, LogText, hits, places
+from piwheels.console.model.logtext import Grade, Line, LogText, find_cause, hits, places
 from piwheels.core.words import duration_text
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class LogView(ScrollView, can_focus=True):
         "log--gutter",
         "log--cursor",
         "log--hit",
+        "log--cause",
         *_STYLES.values(),
     }
     DEFAULT_CSS = """
@@ -75,6 +76,7 @@ class LogView(ScrollView, can_focus=True):
         & > .log--error { color: $text-error; text-style: bold; }
         & > .log--gap { text-style: dim italic; }
         & > .log--hit { text-style: reverse; }
+        & > .log--cause { background: $warning 30%; text-style: bold underline; }
         & > .log--cursor { background: $panel; text-style: bold; }
     }
     """
@@ -92,6 +94,7 @@ class LogView(ScrollView, can_focus=True):
         Binding("N", "hit(-1)", "the previous match", show=False, id="log.previous"),
         Binding("e", "error(1)", "next error", id="log.error", tooltip="the next error"),
         Binding("E", "error(-1)", "the previous error", show=False, id="log.error-before"),
+        Binding("c", "cause", "cause", id="log.cause", tooltip="the line that says why it failed"),
         Binding(
             "ampersand",
             "narrow",
@@ -102,6 +105,10 @@ class LogView(ScrollView, can_focus=True):
         Binding("w", "wrap", "wrap", id="log.wrap", tooltip="wrap long lines, or cut them"),
         Binding("t", "times", "time", id="log.times", tooltip="show or hide times"),
     ]
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer the key to the cause only where one is known."""
+        return action != "cause" or bool(self._causes)
 
     class Changed(Message):
         """The cursor, the search or the layout changed."""
@@ -115,6 +122,8 @@ class LogView(ScrollView, can_focus=True):
         #: The search, and the numbers of the lines that match.
         self.needle = ""
         self.found: list[int] = []
+        #: The decisive line of a failed build (``""``: there is none).
+        self.cause = ""
         #: Whether only these lines are shown.
         self.narrowed = False
         #: The number of the line at the cursor.
@@ -123,7 +132,10 @@ class LogView(ScrollView, can_focus=True):
         self.folds = "↻"
         #: The symbol before the line at the cursor.
         self.mark = "▌"
+        #: The symbol before the lines that say why a build failed.
+        self.points = "»"
         self._errors: list[int] = []
+        self._causes: list[int] = []
         self._widest = 0
         #: The numbers of the lines that are shown, and the rows on which each begins, and the end.
         self._shown: Sequence[int] = range(0)
@@ -149,11 +161,12 @@ class LogView(ScrollView, can_focus=True):
         self._widest = max(
             self._widest, max((_cells(self._text(line)) for line in lines[first:]), default=0)
         )
-        for numbers in (self.found, self._errors):
+        for numbers in (self.found, self._errors, self._causes):
             del numbers[bisect_left(numbers, first) :]
         if self.needle:
             self.found += hits(lines, self.needle, first)
         self._errors += (n for n in range(first, len(lines)) if lines[n].grade is Grade.ERROR)
+        self._causes += find_cause(lines, self.cause, first)
         self._lay_out(first)
 
     def _text(self, line: Line) -> str:
@@ -191,6 +204,13 @@ class LogView(ScrollView, can_focus=True):
         self._lay_out()
         if self.wraps and not self.follows and top < len(self._shown):
             self.scroll_to(y=self._tops[top], animate=False, immediate=True)
+
+    def explain(self, cause: str) -> None:
+        """Highlight the lines that contain *cause*."""
+        if cause != self.cause:
+            self.cause = cause
+            self._causes = list(find_cause(self.log_text.lines, cause))
+            self.refresh()
 
     def search(self, needle: str) -> None:
         """Search for *needle* (``""``: no longer), and go to the first hit from the cursor on."""
@@ -250,6 +270,8 @@ class LogView(ScrollView, can_focus=True):
         if number == self.cursor and self.has_focus:
             base += self._style("log--cursor")
         style = base + self._style(_STYLES[line.grade]) if line.grade in _STYLES else base
+        if self._is_cause(number):
+            style += self._style("log--cause")
         part = row - self._tops[place]
         gutter = Segment(self._gutter_text(number, line, part), base + self._style("log--gutter"))
         text = self._text(line)
@@ -264,6 +286,10 @@ class LogView(ScrollView, can_focus=True):
                 body = body.crop(left, end)
         return Strip([gutter, *body]).crop_extend(0, width, base)
 
+    def _is_cause(self, number: int) -> bool:
+        place = bisect_left(self._causes, number)
+        return place < len(self._causes) and self._causes[place] == number
+
     def _style(self, name: str) -> Style:
         return self.get_component_rich_style(name, partial=True)
 
@@ -272,7 +298,9 @@ class LogView(ScrollView, can_focus=True):
             return " " * self._gutter
         at = self.log_text.time_of(line) if self._has_times else None
         time = "" if at is None else f"[{duration_text(at)}] "
-        mark = self.mark if number == self.cursor and self.has_focus else " "
+        mark = self.points if self._is_cause(number) else " "
+        if number == self.cursor and self.has_focus:
+            mark = self.mark
         return f"{mark}{number + 1:>{self._digits}} {time}".ljust(self._gutter)
 
     def _painted(self, text: str, line: Line, style: Style) -> Iterable[Segment]:
@@ -365,6 +393,10 @@ class LogView(ScrollView, can_focus=True):
         """Go to the next error, or the previous one."""
         if not self._go_along(self._errors, step):
             self.app.bell()
+
+    def action_cause(self) -> None:
+        """Go to the next line that says why the build failed."""
+        self._go_along(self._causes, 1)
 
     def action_narrow(self) -> None:
         """Show only lines that match, or all."""

@@ -33,7 +33,7 @@ def peek(
         _now(row, symbol, ascii_only=ascii_only),
         _trends(row, symbol("°"), ascii_only=ascii_only),
         _fillings(row, now, ascii_only=ascii_only),
-        [("last 5  ", "tone--dim"), dot.join(map(past, list(row.slave.builds)[:-6:-1])) or "none"],
+        _last_builds(list(row.slave.builds)[:-6:-1], dot),
         _command(row, now, symbol, shown),
     ]
 
@@ -148,10 +148,20 @@ def _fillings(row: Row, now: datetime, *, ascii_only: bool) -> list[Cell]:
     return [*cells, (f"{contact} ({what})" if what else contact, "tone--dim")]
 
 
+def _last_builds(builds: Sequence[PastBuild], dot: str) -> list[Cell]:
+    """Return the line about the last builds, the newest first; and why that one failed."""
+    why = builds[0].about if builds else ""
+    newest = dot.join(map(past, builds[:1]))
+    cells: list[Cell] = [("last 5  ", "tone--dim"), newest or "none"]
+    if why:
+        cells.append((f" ({why})", "tone--warn" if builds[0].counts else "tone--accent"))
+    return [*cells, *(f"{dot}{past(build)}" for build in builds[1:])]
+
+
 def past(build: PastBuild) -> str:
     """Describe a build that has ended: ``lxml 6.0.1 ok 3m``."""
     took = short_span(build.duration) if build.duration is not None else ""
-    result = "FAIL" if build.result == "failed" else build.result
+    result = "FAIL" if build.outcome == "failed" else build.outcome
     return " ".join(filter(None, (clean(build.package), clean(build.version), result, took)))
 
 
