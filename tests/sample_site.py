@@ -125,7 +125,7 @@ def build(
 
 def fill_with_failures(db):
     """Add a project whose builds have failed in each way; return its name."""
-    name = "rabbit"
+    name = "tim"
     db.add_new_package(name, description="Failures of each kind")
     for number in range(1, 6):
         db.add_new_package_version(name, f"1.{number}", NOW - timedelta(days=9 - number))

@@ -32,7 +32,7 @@ PHONE, DESKTOP = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
 PAGES = (
     "", "packages.html", "packages.html?q=grail", "faq.html", "json.html", "stats.html", "404.html",
     "project/holygrail/", "project/evil/", "project/newt/", "project/parrot/",
-    "project/spanish-inquisition/", "project/Zope.Interface/", "project/rabbit/",
+    "project/spanish-inquisition/", "project/Zope.Interface/", "project/tim/",
 )  # fmt: skip
 #: The pages of the simple index, which people may open too.
 SIMPLE = ("simple/", "simple/holygrail/", "simple/evil/", "simple/bare/")

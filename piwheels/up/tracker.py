@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from piwheels.core.clock import SYSTEM
 from piwheels.core.diagnosis import Diagnosis, last_reason
-from piwheels.core.diagnosis.words import headline, is_unknown, page_of
+from piwheels.core.diagnosis.words import headline, is_unknown
 from piwheels.core.pythons import supports
 from piwheels.core.recipes import recipe_phrase
 from piwheels.core.site import log_name
@@ -295,7 +295,7 @@ class Tracker:
             if not is_unknown(found):
                 about = found.about
                 values |= {"reason": about.code, "subject": found.subject, "cause": found.cause}
-                values |= {"sentence": found.sentence, "about": f"{url}{page_of(about.code)}"}
+                values |= {"sentence": found.sentence, "about": f"{url}{about.page}"}
         return values
 
     def _failure(self, row: Row, number: int) -> str:
@@ -308,7 +308,7 @@ class Tracker:
         """Yield what to do about the failure of *row*, and what was tried, or follows."""
         if row.diagnosis is not None and not is_unknown(row.diagnosis):
             yield row.diagnosis.sentence
-            yield f"{url}{page_of(row.diagnosis.about.code)}"
+            yield f"{url}{row.diagnosis.about.page}"
         if row.tried:
             yield f"also failed {', '.join(row.tried)}"
         if follows := self._again(row.retry_at):

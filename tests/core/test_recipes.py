@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from piwheels.core.recipes import PLAIN, Recipe
+from piwheels.core.recipes import PLAIN, Recipe, recipe_phrase
 
 FULL = Recipe(
     ("cython<3",),
@@ -57,3 +57,17 @@ def test_what_no_slave_carries_out_is_named_with_its_field(field, words):
         (fault,) = Recipe(**{field: value}).faults
         assert fault.startswith(f"{field}: ")
         assert word in fault
+
+
+@pytest.mark.parametrize(
+    ("content", "phrase"),
+    [
+        (None, ""),
+        ({}, ""),
+        ({"constraints": ["cython<3", "numpy<2"]}, "with cython<3, numpy<2"),
+        ({"apt": ["libfoo-dev"]}, "(Debian packages: libfoo-dev)"),
+        ({"of_the_future": 1}, "(a recipe that this version cannot read)"),
+    ],
+)
+def test_a_phrase_follows_a_verb(content, phrase):
+    assert recipe_phrase(content) == phrase

@@ -288,6 +288,31 @@ def test_a_release_says_for_which_targets_it_has_no_wheel_and_why():
     assert made["releases"]["0.9"]["why"] == []
 
 
+@pytest.mark.parametrize(
+    ("recipe", "text"),
+    [
+        (None, ""),
+        ({"content": {}, "by_operator": True}, ""),
+        (
+            {
+                "content": {"constraints": ["cython<3"], "apt": ["libgrail-dev"]},
+                "by_operator": False,
+            },
+            "Builds differ from others: with cython<3; Debian packages: libgrail-dev"
+            " (the farm has found that).",
+        ),
+        (
+            {"content": {"timeout": 60}, "by_operator": True},
+            "Builds differ from others: time-out 0:01:00 (an operator has written that).",
+        ),
+    ],
+)
+def test_a_project_page_says_how_builds_begin(recipe, text):
+    page = words(project({**data(), "recipe": recipe}))
+    assert text in page
+    assert ("Builds differ" in page) == bool(text)
+
+
 def test_a_cured_release_says_how():
     about = data(v1_0=release(["holygrail-1.0-py3-none-any.whl"], [("cp311", True)]))
     about["releases"]["1.0"]["builds"][0]["recipe"] = {"constraints": ["setuptools<58"]}

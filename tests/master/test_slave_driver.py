@@ -19,10 +19,13 @@ from piwheels.core import codec
 from piwheels.core.codec import MAX_FRAME
 from piwheels.core.database import Database
 from piwheels.core.database.rows import Lease
+from piwheels.core.diagnosis import Diagnosis
 from piwheels.core.errors import DatabaseError
 from piwheels.core.protocols import LEVEL_1_ID, NoData, slave_driver
+from piwheels.core.states import BuildState
 from piwheels.core.targets import NO_SLAVE, Target
 from piwheels.master.file_juggler import FileJuggler
+from piwheels.master.logic import effects
 from piwheels.master.logic.intake import Intake
 from piwheels.master.messages import (
     Ability,
@@ -32,6 +35,8 @@ from piwheels.master.messages import (
     ListAbilities,
     LostSlave,
     PagesNoted,
+    RowFailed,
+    SlaveSuspended,
     TargetsSeen,
     WriteLog,
 )
@@ -445,6 +450,32 @@ def test_the_sentinel_learns_of_the_slaves_and_of_lost_ones(make_config, other_e
         assert sentinel.take() == FleetSeen({"idle": 1}, [LostSlave(slave.slave_id, "lost")])
         driver._tick()
         assert sentinel.take() == FleetSeen({"idle": 1}, [])
+    finally:
+        driver.close()
+
+
+def test_the_sentinel_learns_of_suspended_slaves_and_of_faults_of_the_farm(make_config, other_end):
+    config = make_config(pypi_simple="https://index.example/simple")
+    driver, sentinel = SlaveDriver(config), other_end(config, "monitor")
+    try:
+        info = [timedelta(hours=1), timedelta(minutes=5), "311", "cp311", "linux_x86_64"]
+        hello = slave_driver.received("HELLO", [*info, "pi", "Debian", "12", "", ""])
+        slave, _ = driver.fleet.receive(b"a", "HELLO", hello, driver._instant())
+        build = BuildState(1, "demo", "1.0", "cp311", False, timedelta(0), "", {})
+        build.platform, build.diagnosis = "linux_x86_64", Diagnosis("disk-full")
+        driver._perform(
+            [
+                effects.ReportPause(slave, "disk full", "gets no work"),
+                effects.ReportPause(slave, "disk full", ""),  # another slave of its owner
+                effects.ReportPause(None, "no room on the site", "no work"),
+                effects.ReportRow(build, ["a", "b", "c"]),
+            ]
+        )
+        assert sentinel.take() == SlaveSuspended(slave.slave_id, "pi", "disk full")
+        assert sentinel.take() == RowFailed(
+            "demo", "1.0", "linux_x86_64", "cp311", ["a", "b", "c"], "disk-full",
+            build.diagnosis.sentence,
+        )  # fmt: skip
     finally:
         driver.close()
 

@@ -1,19 +1,11 @@
-"""What people read of a failure: one line of it, and the address of more. Pure."""
+"""What people read of a failure in one line. Pure."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from piwheels.core.diagnosis.classes import Diagnosis
-
-#: The page of a farm's site that explains each class of failures.
-PAGE: Final = "failures.html"
-
-
-def page_of(reason: str) -> str:
-    """Return where the site explains the class *reason*: ``failures.html#missing-header``."""
-    return f"{PAGE}#{reason}"
 
 
 def headline(diagnosis: Diagnosis, instead: str = "") -> str:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from piwheels.core.debian.contents import packages_for, release_of
 from piwheels.core.diagnosis import CLASSES, Diagnosis
-from piwheels.core.diagnosis.words import page_of
 from piwheels.core.words import counted
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def reason_lines(counts: Iterable[ReasonCount], release: str) -> list[ReasonLine
     lines = [
         ReasonLine(
             CLASSES[code].title,
-            page_of(code),
+            CLASSES[code].page,
             sum(count.builds for count in group),
             CLASSES[code].fault == "farm",
             [_subject(count, release) for count in group if count.subject][:SUBJECTS],

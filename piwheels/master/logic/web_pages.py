@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from urllib.parse import quote
 
 from piwheels.core.diagnosis import Diagnosis, excerpt
-from piwheels.core.diagnosis.words import is_unknown, page_of
-from piwheels.core.recipes import recipe_phrase
+from piwheels.core.diagnosis.words import is_unknown
+from piwheels.core.recipes import recipe_phrase, recipe_words
 from piwheels.core.site import log_name
 from piwheels.core.states import Trial
 from piwheels.core.targets import Target
@@ -245,6 +245,15 @@ def _lacks(answers: Iterable[Why]) -> dict[str, list[tuple[str, str]]]:
         version: [(", ".join(targets), text) for text, targets in texts.items()]
         for version, texts in found.items()
     }
+
+
+def recipe_text(data: ProjectData) -> str:
+    """Return how builds of the project begin, for people; ``""``: as others do."""
+    recipe = data["recipe"]
+    if recipe is None or not (words := recipe_words(recipe["content"])):
+        return ""
+    who = "an operator has written that" if recipe["by_operator"] else "the farm has found that"
+    return f"{'; '.join(words)} ({who})"
 
 
 def newest_builds(data: ProjectData) -> list[int]:
@@ -547,8 +556,8 @@ def _failure_line(build: ProjectBuild, end: str, *, has_cause: bool) -> FailureL
     shown = cause if cause not in end else ""
     if is_unknown(found):
         return FailureLine("", "", "", shown, end)
-    page, sentence = page_of(found.about.code), printable(found.sentence)
-    return FailureLine(found.about.title, page, sentence, shown, end)
+    about, sentence = found.about, printable(found.sentence)
+    return FailureLine(about.title, about.page, sentence, shown, end)
 
 
 def _fault_text(build: ProjectBuild) -> str:

@@ -139,6 +139,7 @@ class Renderer:
             about=web_pages.about(best, metadata, has_page) if best and metadata else None,
             few=_FEW,
             signs=_SIGNS,
+            recipe=web_pages.recipe_text(data),
             # A short description is shown at once
             html=html,
             open_html=len(html) <= _SHORT,
