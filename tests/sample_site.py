@@ -123,9 +123,8 @@ def build(
     return contents
 
 
-def fill_with_failures(db):
-    """Add a project whose builds have failed in each way; return its name."""
-    name = "tim"
+def fill_with_failures(db, name):
+    """Add the project *name*, whose builds have failed in each way; return its wheel as above."""
     db.add_new_package(name, description="Failures of each kind")
     for number in range(1, 6):
         db.add_new_package_version(name, f"1.{number}", NOW - timedelta(days=9 - number))
@@ -137,7 +136,7 @@ def fill_with_failures(db):
     build(db, name, "1.1", output=LOG, status=False, diagnosis=header)
     build(db, name, "1.1", output=LOG, status=False, diagnosis=header, recipe=apt)
     build(db, name, "1.2", output=LOG, status=False, diagnosis=old)
-    build(db, name, "1.2", recipe=older, keeps=older)
+    contents = build(db, name, "1.2", recipe=older, keeps=older)
     build(
         db, name, "1.3", output=LOG, status=False, diagnosis=full, counts=False, label="board7",
         retry=Retry(Attempt(1, ("at board7",)), PLAIN, later),
@@ -146,7 +145,7 @@ def fill_with_failures(db):
         db, name, "1.4", output=LOG, status=False, diagnosis=header,
         retry=Retry(Attempt(1, ("apt libcoconut-dev",)), apt, soon),
     )  # fmt: skip
-    return name
+    return contents
 
 
 def fill(db, site):
@@ -193,12 +192,13 @@ def fill(db, site):
         [file] = [name for name in contents[name] if name.endswith(".whl")][:1]
         entry = DownloadState(file, "192.0.2.1", NOW - timedelta(days=1), **fields)
         db.log_many([entry] * count)
+    contents["tim"] = fill_with_failures(db, "tim")
     for package, files in contents.items():
         for name, data in files.items():
             path = site / "simple" / package / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-    return sorted({*names, fill_with_failures(db)})
+    return sorted({*names, *contents})
 
 
 @contextmanager
@@ -254,7 +254,7 @@ def rare_pages():
         {},
     )
     releases = {f"1.{at}": release | changes[at % len(changes)] for at in range(6)}
-    about = {"description": "", "skip": "", "releases": {}, "status": "active"}
+    about = {"description": "", "skip": "", "releases": {}, "status": "active", "recipe": None}
     crowded = {**about, "name": "crowded", "status": "deprecated", "releases": releases}
     with mock.patch.object(web_pages, "FULL", 4):  # the others are in the list of older releases
         crowded_page = known.project(crowded, {})
