@@ -81,8 +81,6 @@ BURST = 100
 #: How many events of a replay are published before slaves are served; how many one answer to a
 #: console contains.
 REPLAY_BURST, PAGE = 200, 2000
-#: How much of the end of a log is kept if its build is put off, in characters.
-PUT_OFF_LOG = 20_000
 #: How much of a log is kept: its beginning and its end, in characters. Each takes the memory of a
 #: few copies until it is stored.
 MOST_LOG = 2 * 2**20

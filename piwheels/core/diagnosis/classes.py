@@ -71,7 +71,7 @@ _CLASSES: Final = (
     # What the build is made with.
     Class("dependency-unavailable", "build dependency unavailable", "tools", "The build requires {}, which the index does not have for this Python."),
     Class("dependency-undeclared", "undeclared build dependency", "package", "Declare {} in build-system.requires of pyproject.toml (PEP 518)."),
-    Class("tools-too-new", "build tools too new", "tools", "The source needs an older {} than the newest one: state that in build-system.requires."),
+    Class("tools-too-new", "build tools too new", "tools", "The source needs older build tools ({}): state that in build-system.requires of pyproject.toml."),
     Class("tools-too-old", "build tools too old", "tools", "The source needs a newer {} than it gets."),
     Class("python-too-new", "Python too new", "package", "The source does not support this Python: {}.", certain=True),
     Class("python-too-old", "Python too old", "package", "The release requires Python {}.", certain=True),
@@ -102,7 +102,7 @@ _CLASSES: Final = (
     Class("time-out", "time-out", "farm", "Give the build more time: --timeout."),
     Class("silence", "silent for too long", "package", "The build wrote nothing for long: have it show its progress."),
     Class("too-large", "limit exceeded", "package", "The build exceeded a limit: {}."),
-    Class("disk-full", "disk full", "farm", "Make room in the build directory of the slave.", suspends=1),
+    Class("disk-full", "disk full", "farm", "Make room in the build directory of the slave.", suspends=3),
     Class("index-unreachable", "index unreachable", "farm", "Check network and proxy of the slave.", suspends=2),
     Class("slave-broken", "slave broken", "farm", "Repair the slave: {}.", suspends=1),
     Class("incomplete-python", "incomplete Python", "farm", "Install all of Python on the slave, with its headers (python3-dev): {}.", suspends=5),

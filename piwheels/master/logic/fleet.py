@@ -268,14 +268,16 @@ class Fleet(Builds):
         avoid: set[Assignment] = set()
         for offer in offers:
             avoid |= self.fitness.tried(slave, offer.abi)
-        if avoid and not self._has_others(slave, now):
-            avoid.clear()
         by_target = {offer.target: offer for offer in reversed(offers)}
         emulated = emulated_by(slave)
         order = sorted(
             self.queue.sorted(by_target), key=lambda each: by_target[each].platform in emulated
         )
-        found = self.queue.next(order, now, avoid, slave.owner, partial(self._can, slave))
+        can = partial(self._can, slave)
+        found = self.queue.next(order, now, avoid, slave.owner, can)
+        if found is None and avoid and not self._has_others(slave, now):
+            # Nobody else can try these again; but what is new comes first.
+            found = self.queue.next(order, now, (), slave.owner, can)
         return None if found is None else (found[:2], by_target[found[2]])
 
     def _can(self, slave: SlaveState, row: Pending) -> bool:
