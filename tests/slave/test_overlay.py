@@ -255,7 +255,7 @@ def test_a_recipe_that_cannot_be_carried_out_fails_the_build(
 ):
     builder = build(tmp_path, monkeypatch, mode, overlays, package)
     assert not builder.status
-    assert f"piwheels: the build cannot have the packages {package}: " in builder.output
+    assert "piwheels: " in builder.output
     assert words in builder.output
     assert not any((tmp_path / "work").iterdir())
 

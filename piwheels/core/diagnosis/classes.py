@@ -106,6 +106,7 @@ _CLASSES: Final = (
     Class("index-unreachable", "index unreachable", "farm", "Check network and proxy of the slave.", suspends=2),
     Class("slave-broken", "slave broken", "farm", "Repair the slave: {}.", suspends=1),
     Class("incomplete-python", "incomplete Python", "farm", "Install all of Python on the slave, with its headers (python3-dev): {}.", suspends=5),
+    Class("recipe-refused", "recipe not carried out", "farm", "The slave cannot carry out the recipe: {}."),
     Class("lost", "lost", "farm", "The supervisor of the build was killed: see journalctl -k on the slave.", suspends=5),
     Class("master-fault", "fault of the master", "farm", "The master could not store the build: see its log."),
     Class("unknown", "unknown", "package", "Read the log: the farm does not know this failure."),

@@ -67,6 +67,8 @@ _ENDINGS: Final = {
     "cpu": ("too-large", "processor time (--cpu-time)"),
     "full": ("disk-full", ""),
     "lost": ("lost", ""),
+    "request": ("recipe-refused", ""),
+    "error": ("slave-broken", "it cannot run the build"),
     "trial": ("wheel-refused", "pip cannot install it"),
     "wheel": ("wheel-refused", "it is none"),
     "stopped": ("unknown", ""),

@@ -196,10 +196,11 @@ class Builds(Sessions):
         else:
             place = self._place(slave, intake, instant.now)
             build.retry = cures.next_attempt(diagnosis, build.recipe, build.attempt, place)
-            build.counts |= build.retry is None
-        if not build.counts and build.retry is not None:
-            text = f"failed to build {intake}, which does not count: {why}"
-            effects.append(Warn(build.slave_id, intake.label, text + _what_follows(build.retry)))
+            build.counts |= build.retry is None and diagnosis.reason != "recipe-refused"
+        if not build.counts:
+            follows = _what_follows(build.retry) if build.retry else ""
+            text = f"failed to build {intake}, which does not count: {why}{follows}"
+            effects.append(Warn(build.slave_id, intake.label, text))
             row = cures.farm_row(build.retry.attempt)
             if len(cures.farm_row(build.attempt)) < cures.SLAVES <= len(row):
                 effects.append(ReportRow(build, row))

@@ -88,7 +88,11 @@ def next_attempt(
     diagnosis: Diagnosis, recipe: Recipe, attempt: Attempt, place: Place
 ) -> Retry | None:
     """Return what follows the failed *attempt* with *recipe*; ``None``: nothing."""
-    if diagnosis.about.fault == "farm" and diagnosis.reason not in _LATER:
+    if diagnosis.reason == "recipe-refused" and attempt.number:
+        return None  # the attempt before has shown what fails
+    if diagnosis.reason == "recipe-refused" and PROJECT not in attempt.tried:
+        return _retry(attempt, f"{AT}{place.label}", recipe, None)  # an operator has to correct it
+    if diagnosis.about.fault == "farm" and diagnosis.reason not in {*_LATER, "recipe-refused"}:
         return _repeated(diagnosis, recipe, attempt, place)
     if attempt.number + 1 >= MOST:
         return None

@@ -120,6 +120,15 @@ def test_slaves_that_fail_in_a_row_are_named():
     assert farm_row(attempt) == ["two", "three"]
 
 
+def test_a_recipe_that_no_slave_carries_out_is_left_out():
+    refused, recipe = Diagnosis("recipe-refused", "apt: no"), Recipe(apt=("libfoo-dev",))
+    assert next_attempt(refused, recipe, Attempt(1, ("apt libfoo-dev",)), HERE) is None
+    (plain,) = chain(refused, recipe=recipe, attempt=Attempt(0, (cures.PROJECT,)))
+    assert plain.recipe == PLAIN
+    held = next_attempt(refused, recipe, FIRST, HERE)
+    assert (held.delay, held.recipe) == (None, recipe)
+
+
 def test_no_row_is_long():
     many = Attempt(MOST - 1, ())
     assert next_attempt(TOOLS, PLAIN, many, HERE) is None

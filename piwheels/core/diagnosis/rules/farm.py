@@ -58,6 +58,10 @@ RULES: Final = (
          r"piwheels: the build made (\d+) wheels instead of one", "{0} wheels instead of one", NOTE, 1, "note"),
     Rule("note-link", "wheel-refused", "piwheels: ",
          r"piwheels: the build replaced its folder for wheels by a link", "its folder is a link", NOTE, 1, "note"),
+    Rule("note-recipe", "recipe-refused", "piwheels: ", r"piwheels: this slave cannot carry out the recipe: (.*)", "{0}", NOTE, 1, "note"),
+    Rule("note-packages", "recipe-refused", "piwheels: ", r"piwheels: the build cannot have the packages (.*)", "packages {0}", NOTE, 1, "note"),
+    Rule("note-requires", "recipe-refused", "piwheels: ", r"piwheels: requires: (.*)", "requires: {0}", NOTE, 1, "note"),
+    Rule("note-source", "recipe-refused", "piwheels: ", r"piwheels: (the source of \S+ \S+ cannot be fetched: .*)", "{0}", NOTE, 1, "note"),
     Rule("note-trial", "wheel-refused", "piwheels: ",
          r"piwheels: pip cannot install \S+?: (.*)", "pip cannot install it: {0}", NOTE, 1, "note"),
     # pip itself, of which the slave has an old or a broken one.
