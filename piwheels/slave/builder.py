@@ -370,12 +370,10 @@ class Builder(Thread):
 
     def _show_packages(self) -> None:
         """Have the sandbox show the packages of the recipe. Raises ``BadWheel`` if that fails."""
-        if not self._recipe.apt:
+        if not self._recipe.apt or self._overlays is None:  # else the recipe was refused
             return
         names = ", ".join(self._recipe.apt)
         try:
-            if self._overlays is None:
-                raise LookupError("this slave does not allow it")
             self._overlay = overlay = self._overlays.prepare(self._recipe.apt)
             self._sandbox = self._sandbox.overlaid(overlay.path)
         except LookupError as error:

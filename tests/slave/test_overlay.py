@@ -262,7 +262,7 @@ def test_a_recipe_that_cannot_be_carried_out_fails_the_build(
 
 def test_an_operator_can_forbid_it(tmp_path, monkeypatch):
     builder = build(tmp_path, monkeypatch, "bwrap", None, "libpiw-dev")
-    assert "libpiw-dev: this slave does not allow it" in builder.output
+    assert "apt: it cannot show packages of Debian to one build" in builder.output
 
 
 @pytest.mark.parametrize(

@@ -201,7 +201,7 @@ class Builds(Sessions):
             follows = _what_follows(build.retry) if build.retry else ""
             text = f"failed to build {intake}, which does not count: {why}{follows}"
             effects.append(Warn(build.slave_id, intake.label, text))
-            row = cures.farm_row(build.retry.attempt)
+            row = cures.farm_row(build.retry.attempt) if build.retry else []
             if len(cures.farm_row(build.attempt)) < cures.SLAVES <= len(row):
                 effects.append(ReportRow(build, row))
         return [*effects, *self._report_fitness(intake, instant)]
