@@ -7,6 +7,13 @@ from piwheels.core.diagnosis import Diagnosis, diagnose, excerpt, last_reason
 from piwheels.core.diagnosis.excerpts import last_lines
 
 
+def test_notes_of_the_farm_about_its_recipe_are_no_reason():
+    note = "piwheels: the index does not say when files of numpy were uploaded: the build gets all"
+    assert last_reason(f"It does not work.\n{note}\npiwheels: the build failed: no\n") == (
+        "It does not work."
+    )
+
+
 def test_the_reason_is_the_last_line_of_the_build_itself():
     log = """
   Running command Getting requirements to build wheel
