@@ -298,19 +298,19 @@ def test_a_release_says_for_which_targets_it_has_no_wheel_and_why():
                 "content": {"constraints": ["cython<3"], "apt": ["libgrail-dev"]},
                 "by_operator": False,
             },
-            "Builds differ from others: with cython<3; Debian packages: libgrail-dev"
-            " (the farm has found that).",
+            "Builds begin with: with cython<3; Debian packages: libgrail-dev"
+            " (found by the farm).",
         ),
         (
             {"content": {"timeout": 60}, "by_operator": True},
-            "Builds differ from others: time-out 0:01:00 (an operator has written that).",
+            "Builds begin with: time-out 0:01:00 (an operator has written it).",
         ),
     ],
 )
 def test_a_project_page_says_how_builds_begin(recipe, text):
     page = words(project({**data(), "recipe": recipe}))
     assert text in page
-    assert ("Builds differ" in page) == bool(text)
+    assert ("Builds begin with" in page) == bool(text)
 
 
 def test_a_cured_release_says_how():

@@ -22,7 +22,7 @@ class Advice(NamedTuple):
 _AGAIN: Final = (
     "It counts the failure for nobody, and builds the version again elsewhere, or later."
 )
-_PACKAGE: Final = "It names the Debian package that has it. In its sandbox, it can install that for this build alone."
+_PACKAGE: Final = "It looks up the Debian package that has it, and builds the version again with it, if the sandbox can show it to that build alone."
 _SECOND: Final = "It lets another slave try once, because another machine may succeed."
 _FINAL: Final = "It does not build the version again for this target."
 _OLDER: Final = "It builds the version again with older build tools, in steps, and keeps the constraint that works for the next version."

@@ -252,7 +252,7 @@ def recipe_text(data: ProjectData) -> str:
     recipe = data["recipe"]
     if recipe is None or not (words := recipe_words(recipe["content"])):
         return ""
-    who = "an operator has written that" if recipe["by_operator"] else "the farm has found that"
+    who = "an operator has written it" if recipe["by_operator"] else "found by the farm"
     return f"{'; '.join(words)} ({who})"
 
 
