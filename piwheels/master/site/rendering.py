@@ -1,13 +1,15 @@
 """Renders the HTML pages from the templates in this package and the decisions of ``master.logic``.
 
-Chameleon escapes every inserted value. Only ``about.pt`` inserts HTML: the description of a
-project, which ``descriptions.py`` has sanitised.
+Chameleon escapes every inserted value. Only ``about.pt`` inserts HTML, the description of a
+project, which ``descriptions.py`` has sanitised; and ``failures.pt``, whose texts are constants.
 """
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from hashlib import sha256
+from html import escape
 from importlib import metadata, resources
 from pathlib import Path
 from types import MappingProxyType
@@ -204,6 +206,7 @@ class Renderer:
                 "failures",
                 "Failures",
                 classes=[(each, ADVICE[code]) for code, each in CLASSES.items()],
+                marked=_marked,
             ),
             "faq.html": self._page("faq", "FAQ"),
             "json.html": self._page("json", "JSON API"),
@@ -263,3 +266,8 @@ def static_files() -> dict[str, bytes]:
 
 def _folder(name: str) -> Path:
     return Path(str(resources.files("piwheels.master.site"))) / name
+
+
+def _marked(text: str) -> str:
+    """Return *text* as HTML, with what is between backticks as code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text, quote=False))
