@@ -74,7 +74,7 @@ def test_states_within_a_message_are_packed():
     trial = Trial("foo-1.0-py3-none-any.whl", True)
     built = Built(True, timedelta(1), "log", [FILE], (fetch,), (trial,))
     sent = reversed(slave_driver).to_send("BUILT", built)
-    assert sent == [True, timedelta(1), "log", [FILE.as_message()], [fetch], [trial], False]
+    assert sent == [True, timedelta(1), "log", [FILE.as_message()], [fetch], [trial], False, ""]
 
 
 def test_fields_that_are_missing_stay_so():

@@ -16,6 +16,7 @@ from peers import Slave
 from piwheels.core import codec
 from piwheels.core.codec import NoData
 from piwheels.core.protocols import mr_chase, slave_driver
+from piwheels.core.recipes import PLAIN
 from piwheels.core.states import BuildState
 from piwheels.core.transport import Context
 from piwheels.master.app import CAST
@@ -34,6 +35,7 @@ DOCUMENTED = {
 #: Messages without a method of the same name, with the method that handles them.
 ELSEWHERE = {
     (MrChase, "SENT"): "ImportDesk.sent",
+    (MrChase, "CURE"): "MrChase._begin_cures",
     (PiWheelsSlave, "HELLO"): "Lane.greet",
     (PiWheelsSlave, "REFUSED"): "Lane.check_reply",
 }
@@ -139,6 +141,11 @@ def test_a_breakpoint_in_each_documented_method_is_reached(demo, config, driver,
         old.socket.send(codec.dumps("BYE", NoData))
     ask(config, "REBUILD", ["HOME"])
     ask(config, "RETRY", [released, "", True])
+    ask(config, "RETRYREASON", [released, "missing-header", None, True])
+    ask(config, "RETRYVERSION", ["demo", "1.0"])
+    ask(config, "SETRECIPE", ["demo", PLAIN, False, True])
+    ask(config, "RECIPES", "")
+    ask(config, "WHY", ["demo", ""])
     ask(config, "WATCH", "demo")
     ask(config, "UNWATCH", "demo")
     ask(config, "IMPORT", BuildState(2**32, "gone", "1.0", "cp311", False, timedelta(1), "", {}))

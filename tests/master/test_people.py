@@ -298,8 +298,7 @@ def test_a_release_says_for_which_targets_it_has_no_wheel_and_why():
                 "content": {"constraints": ["cython<3"], "apt": ["libgrail-dev"]},
                 "by_operator": False,
             },
-            "Builds begin with: with cython<3; Debian packages: libgrail-dev"
-            " (found by the farm).",
+            "Builds begin with: with cython<3; Debian packages: libgrail-dev (found by the farm).",
         ),
         (
             {"content": {"timeout": 60}, "by_operator": True},
