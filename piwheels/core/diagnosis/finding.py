@@ -120,7 +120,8 @@ def diagnose(log: str, ending: str = "") -> Diagnosis:
         reason, subject = _ENDINGS[kind]
     else:
         return _diagnosis(log, found)
-    if found is not None and found.line.where in _LINES_OF["note"] and found.rank > VERDICT:
+    notes = _LINES_OF["note"] if kind != "lost" else ()
+    if found is not None and found.line.where in notes and found.rank > VERDICT:
         return _diagnosis(log, found)  # it has more details
     if kind in {"silent", "timeout"} and _asks(log):
         return Diagnosis("asks-input", "", _last_output(log), 0.8)

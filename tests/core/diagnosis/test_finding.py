@@ -116,7 +116,8 @@ def test_the_worst_fault_is_the_cause():
         ("full", "disk-full"), ("lost", "lost"), ("trial", "wheel-refused"),
         ("wheel", "wheel-refused"), ("signal 9", "killed"), ("signal 15", "killed"),
         ("signal 11", "crashed"), ("exit 137", "killed"), ("stopped", "unknown"),
-        ("exit 1", "missing-header"), ("", "missing-header"), ("request", "recipe-refused"), ("error", "slave-broken"),
+        ("exit 1", "missing-header"), ("", "missing-header"),
+        ("request", "recipe-refused"), ("error", "slave-broken"),
     ],
 )  # fmt: skip
 def test_a_decisive_ending_counts_more_than_the_log(ending, reason):
