@@ -152,7 +152,10 @@ class _Adapted(HTMLParser):
             return
         _, name, place, texts = self._open.pop()
         self._links -= name == "a"
-        if self._texts == texts and (name in {"a", "th"} or _HEADING.fullmatch(name)):
+        is_heading = _HEADING.fullmatch(name) is not None
+        if self._texts == texts and is_heading and self._levels[-1:] == [int(tag[1])]:
+            self._levels.pop()  # it is none
+        if self._texts == texts and (name in {"a", "th"} or is_heading):
             ident = _IDENT.search(self._out[place])
             name = {"a": "span" if ident else "", "th": "td"}.get(name, "div")
             self._out[place] = f"<{name}{ident[0] if ident else ''}>" if name else ""

@@ -49,6 +49,12 @@ def check(html):
     return found
 
 
+def test_a_heading_without_text_has_no_level():
+    html = render("# <h2># ", "text/markdown")
+    check(html)
+    assert "<h3>#</h3>" in html
+
+
 @pytest.mark.parametrize("evil", [
     "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "[a](javascript:alert(1))",
     "[a](data:text/html,x)", "<a href='vbscript:x'>a</a>", "<svg onload=alert(1)>", "<h1 id=main>A",
