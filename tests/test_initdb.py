@@ -78,6 +78,13 @@ def test_a_second_run_changes_nothing(superuser_dsn, capsys):
     assert dump(superuser_dsn) == before
 
 
+#: An attempt that was put off, as it was stored until migration 0015.
+PUT_OFF = (
+    "INSERT INTO builds_put_off (package, version, abi_tag, label, reason, output)"
+    " VALUES ('foo', '1.0', 'cp311', 'pi', 'no ssl', 'log')"
+)
+
+
 @pytest.mark.parametrize("version", list(sql_files.migrations()))
 def test_an_upgraded_database_equals_a_new_one(version, empty_dsn, superuser_dsn):
     # The tables as that version of piw-initdb left them, without any of the current functions
@@ -94,6 +101,7 @@ def test_an_upgraded_database_equals_a_new_one(version, empty_dsn, superuser_dsn
             "INSERT INTO versions VALUES ('foo', '1.0')",
             "INSERT INTO build_abis VALUES ('cp311', 300011)",
             *(["INSERT INTO targets VALUES ('any', 'cp311', 300011)"] if version >= "0014" else []),
+            *([PUT_OFF] if "0006" <= version <= "0014" else []),
         ):
             raw.exec_driver_sql(statement)
     conn.engine.dispose()
@@ -103,6 +111,8 @@ def test_an_upgraded_database_equals_a_new_one(version, empty_dsn, superuser_dsn
     with Database(redirect(empty_dsn, database_of(empty_dsn), "piwheels")) as db:
         assert db.get_build_queue() == {"cp311": [("foo", "1.0")]}
         assert db.get_statistics()["builds_pending"] == {"cp311": 0, "any": 1}
+        put_off = [(each.cause, each.counts) for each in db.get_builds([("foo", "1.0")])]
+        assert put_off == ([("no ssl", False)] if "0006" <= version <= "0014" else [])
 
 
 def test_concurrent_runs_do_not_conflict(empty_dsn, superuser_dsn):

@@ -3,6 +3,9 @@ CREATE FUNCTION piwheels.release_retries(the_limit integer) RETURNS bigint LANGU
 DECLARE
     released bigint;
 BEGIN
+    IF NOT EXISTS (SELECT FROM retries WHERE NOT ready AND due <= now()) THEN
+        RETURN 0;  -- without a lock
+    END IF;
     PERFORM _lock_versions(array_agg(package), array_agg(version)) FROM (
         SELECT package, version FROM retries WHERE NOT ready AND due <= now() ORDER BY due LIMIT the_limit
     ) AS k;
