@@ -65,7 +65,7 @@ _CHOSEN: Final = {
             "header glib.h", "header gio.h", "pkgconfig glib-2.0", "pkgconfig gio-2.0",
             "pkgconfig gobject-2.0",
         ),
-        "libhdf5-dev": ("cmake hdf5",),
+        "libhdf5-dev": ("cmake hdf5", "header hdf5.h", "library hdf5", "pkgconfig hdf5"),
         "liblapack-dev": ("library lapack", "pkgconfig lapack"),
         "libopenblas-dev": ("library openblas", "pkgconfig openblas"),
         "libopenmpi-dev": ("program mpicc", "program mpicxx", "header mpi.h"),

@@ -15,7 +15,7 @@ _FRAME: Final = re.compile(
     "|".join(
         (
             r"piwheels: (the build failed|asked for |the index does not say|only this build sees)",
-            r"piwheels: recipe: ",
+            r"piwheels: (recipe: |the build requires nothing )",
             r"ERROR: (Failed (building wheel|to build)|Could not build)",
             r"Failed to build|error: [a-z]+(-[a-z]+)+$|\[end of output\]|\[\d+ lines of output\]",
             r"(note|hint): |full command: |cwd: |exit code: |WARNING: |\[?notice",

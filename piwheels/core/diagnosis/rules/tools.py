@@ -132,6 +132,8 @@ RULES: Final = (
     Rule("develop-option", "tools-too-new", "easy_install", r"module 'setuptools\.command\.easy_install' has no attribute", "setuptools<80", 50, 0.8),
     Rule("install-layout", "tools-too-new", "install_layout", r"AttributeError: install_layout", "setuptools<60", 50, 0.9),
     Rule("doctests-2to3", "tools-too-new", "convert_2to3_doctests", r"convert_2to3_doctests", "setuptools<58", 50, 0.9),
+    Rule("dry-run-argument", "tools-too-new", "'dry_run'", r"TypeError: .*got an unexpected keyword argument 'dry_run'", "setuptools<81", 52, 0.85),
+    Rule("compiler-arguments", "tools-too-new", "Compiler.__init__()", r"TypeError: C?Compiler\.__init__\(\) takes from 1 to 3 positional arguments", "setuptools<81", 52, 0.85),
     Rule("numpy-setup", "tools-too-new", "__NUMPY_SETUP__", r"has no attribute '__NUMPY_SETUP__'", "setuptools<60", 50, 0.6),
     Rule("strip-trailing-zero", "tools-too-old", "strip_trailing_zero", r"unexpected keyword argument 'strip_trailing_zero'", "packaging>=22", 50, 0.95),
     Rule("setuptools-attribute", "tools-too-new", "module 'setuptools", r"AttributeError: module 'setuptools(?:\.[\w.]+)?' has no attribute '(\w+)'", "setuptools<58", LIKELY, 0.6),
