@@ -35,7 +35,7 @@ _FORBIDDEN: Final = re.compile(
     re.IGNORECASE,
 )
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_PACKAGE: Final = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+_PACKAGE: Final = re.compile(r"[a-z0-9][a-z0-9+.-]{1,99}", re.ASCII)
 #: A name, not an address: no recipe opens the network of a slave. The last label has a letter.
 _HOST: Final = re.compile(
     r"(?:[a-z0-9_-]{1,63}\.){1,20}(?=[a-z0-9-]*[a-z])[a-z0-9-]{2,63}(?::[1-9][0-9]{0,4})?",
@@ -247,7 +247,8 @@ def _variable_fault(name: str) -> str:
     return f"a recipe cannot set {name}" if _FORBIDDEN.fullmatch(name) else ""
 
 
-def _package_fault(text: str) -> str:
+def package_fault(text: str) -> str:
+    """Return why *text* is not the name of a package of Debian; ``""`` if it is one."""
     return "" if _PACKAGE.fullmatch(text) else f"{text!r} is not the name of a package of Debian"
 
 
@@ -268,7 +269,7 @@ _CHECKS: Final = {
     "constraints": _constraint_fault,
     "requires": _requirement_fault,
     "environment": _variable_fault,
-    "apt": _package_fault,
+    "apt": package_fault,
     "options": _option_fault,
     "hosts": _host_fault,
 }

@@ -22,6 +22,7 @@ from piwheels.core.program.builds import (
 from piwheels.core.program.checking import check_option
 from piwheels.core.program.command_line import Common, option, size
 from piwheels.core.program.report import json_option
+from piwheels.core.recipes import package_fault
 from piwheels.slave.limits import Limits
 
 
@@ -37,8 +38,8 @@ def _master(text: str) -> str:
 
 def _package(text: str) -> str:
     """Return the name *text* of a package of Debian. Raises ``ValueError``."""
-    if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]{1,99}", text, re.ASCII):
-        raise ValueError(f"{text!r} is not the name of a package of Debian, such as libyaml-dev")
+    if why := package_fault(text):
+        raise ValueError(f"{why}, such as libyaml-dev")
     return text
 
 

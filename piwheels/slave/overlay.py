@@ -11,7 +11,6 @@ import fcntl
 import hashlib
 import logging
 import os
-import re
 import shutil
 import subprocess
 import tempfile
@@ -24,6 +23,7 @@ from piwheels.core.clock import SYSTEM, file_age
 from piwheels.core.host.apt import Apt, own_architectures, unpack
 from piwheels.core.host.commands import ask, last_line
 from piwheels.core.host.supervision import folder_size, remove_tree
+from piwheels.core.recipes import package_fault
 from piwheels.core.words import size_text
 from piwheels.slave.alternatives import link_alternatives
 from piwheels.slave.sandbox.bubblewrap import Bubblewrap, find_program
@@ -50,7 +50,6 @@ _LDCONFIG_SECONDS: Final = 120.0
 _GROWTH: Final = 8
 #: Changes when overlays are made in another way; then new ones are made.
 _RECIPE: Final = 1
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9+.-]{1,99}", re.ASCII)
 _NEEDED: Final = {"apt-get": "apt", "dpkg-deb": "dpkg", "tar": "tar", "ldconfig": "libc-bin"}
 #: The packages that this machine has.
 _STATUS: Final = Path("/var/lib/dpkg/status")
@@ -101,8 +100,8 @@ class Overlays:
         with a sentence.
         """
         names = sorted(set(packages))
-        if bad := [name for name in names if not _NAME.fullmatch(name)]:
-            raise LookupError(f"{bad[0]!r} is not the name of a package of Debian")
+        if faults := list(filter(None, map(package_fault, names))):
+            raise LookupError(faults[0])
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with _locked(self._folder / "lock"):

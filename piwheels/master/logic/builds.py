@@ -52,7 +52,7 @@ from piwheels.master.logic.slave_state import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from piwheels.core.protocols import Built
     from piwheels.core.states import Instant, SlaveState
@@ -198,10 +198,10 @@ class Builds(Sessions):
             build.retry = cures.next_attempt(diagnosis, build.recipe, build.attempt, place)
             build.counts |= build.retry is None and diagnosis.reason != "recipe-refused"
         if not build.counts:
-            follows = _what_follows(build.retry) if build.retry else ""
+            row = cures.farm_row(build.retry.attempt) if build.retry else []
+            follows = _what_follows(build.retry, row) if build.retry else ""
             text = f"failed to build {intake}, which does not count: {why}{follows}"
             effects.append(Warn(build.slave_id, intake.label, text))
-            row = cures.farm_row(build.retry.attempt) if build.retry else []
             if len(cures.farm_row(build.attempt)) < cures.SLAVES <= len(row):
                 effects.append(ReportRow(build, row))
         return [*effects, *self._report_fitness(intake, instant)]
@@ -456,14 +456,13 @@ def _validate_slave(slave: SlaveState, intake: Intake | None) -> None:
     assert slave.history[-1].state == phase  # noqa: S101
 
 
-def _what_follows(retry: Retry) -> str:
-    """Return what follows a failure that does not count, as the end of a sentence."""
-    slaves = cures.farm_row(retry.attempt)
-    row = (
-        f" ({len(slaves)} slaves in a row: {', '.join(slaves)})"
-        if len(slaves) >= cures.SLAVES
-        else ""
-    )
+def _what_follows(retry: Retry, slaves: Sequence[str]) -> str:
+    """Return what follows a failure that does not count, as the end of a sentence.
+
+    *slaves* are those on which the last attempts failed because of the farm.
+    """
+    many = len(slaves) >= cures.SLAVES
+    row = f" ({len(slaves)} slaves in a row: {', '.join(slaves)})" if many else ""
     if retry.delay is None:
         return f"{row}; it waits for an operator (piw-rebuild version)"
     when = duration_text(retry.delay)

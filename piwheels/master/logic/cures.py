@@ -88,11 +88,12 @@ def next_attempt(
     diagnosis: Diagnosis, recipe: Recipe, attempt: Attempt, place: Place
 ) -> Retry | None:
     """Return what follows the failed *attempt* with *recipe*; ``None``: nothing."""
-    if diagnosis.reason == "recipe-refused" and attempt.number:
-        return None  # the attempt before has shown what fails
-    if diagnosis.reason == "recipe-refused" and PROJECT not in attempt.tried:
-        return _retry(attempt, f"{AT}{place.label}", recipe, None)  # an operator has to correct it
-    if diagnosis.about.fault == "farm" and diagnosis.reason not in {*_LATER, "recipe-refused"}:
+    if diagnosis.reason == "recipe-refused":
+        if attempt.number:
+            return None  # the attempt before has shown what fails
+        if PROJECT not in attempt.tried:  # an operator has to correct it
+            return _retry(attempt, f"{AT}{place.label}", recipe, None)
+    elif diagnosis.about.fault == "farm" and diagnosis.reason not in _LATER:
         return _repeated(diagnosis, recipe, attempt, place)
     if attempt.number + 1 >= MOST:
         return None
